@@ -1,0 +1,77 @@
+// swift-tools-version: 6.1
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import PackageDescription
+
+// The two modules that call C and the data plane see no Foundation; see CONTRIBUTING.md for what depends on what.
+let nio: [Target.Dependency] = [
+    .product(name: "NIOCore", package: "swift-nio"),
+    .product(name: "NIOPosix", package: "swift-nio"),
+]
+
+let package = Package(
+    name: "portcullis",
+    products: [
+        .executable(name: "portcullis", targets: ["portcullis"])
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        .systemLibrary(name: "CHiredis", pkgConfig: "hiredis", providers: [.apt(["libhiredis-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CCrypt", providers: [.apt(["libcrypt-dev"])]),
+
+        .target(name: "Tokens", dependencies: ["COpenSSL"]),
+        .target(
+            name: "RedisClient",
+            dependencies: ["CHiredis", .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Logging", package: "swift-log")] + nio),
+        .target(name: "Sessions", dependencies: nio),
+        .target(
+            name: "RedisSessions",
+            dependencies: ["Sessions", "RedisClient", .product(name: "Logging", package: "swift-log")] + nio),
+        .target(
+            name: "Gateway",
+            dependencies: [
+                "Tokens", "Sessions", .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Logging", package: "swift-log"),
+            ] + nio),
+        .target(
+            name: "Control",
+            dependencies: [
+                "Tokens", "Sessions", "CCrypt", .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "AsyncHTTPClient", package: "async-http-client"), .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ] + nio),
+        .target(name: "Settings", dependencies: ["Tokens", .product(name: "Yams", package: "Yams")]),
+        .executableTarget(
+            name: "portcullis",
+            dependencies: [
+                "Tokens", "RedisClient", "Sessions", "RedisSessions", "Gateway", "Control", "Settings",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "AsyncHTTPClient", package: "async-http-client"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ] + nio),
+
+        .target(name: "TestSupport", dependencies: nio, path: "Tests/TestSupport"),
+        .testTarget(name: "TokensTests", dependencies: ["Tokens"]),
+        .testTarget(name: "RedisClientTests", dependencies: ["RedisClient", "TestSupport"]),
+        .testTarget(name: "SessionsTests", dependencies: ["Sessions", "RedisSessions", "RedisClient", "TestSupport"]),
+        .testTarget(
+            name: "GatewayTests",
+            dependencies: [
+                "Gateway", "Tokens", "Sessions", "TestSupport", .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio"),
+            ]),
+        .testTarget(name: "ControlTests", dependencies: ["Control", "Tokens", "Sessions", "TestSupport", .product(name: "HummingbirdTesting", package: "hummingbird")]),
+        .testTarget(name: "SettingsTests", dependencies: ["Settings"]),
+        .testTarget(name: "IntegrationTests", dependencies: ["TestSupport", "Tokens"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+/// How an issuer's sessions are decided (contract §7, `issuers[].sessions`).
+package enum SessionKind: Sendable {
+    /// Active exactly when the id is a member of the user's set.
+    case registered
+    /// Active until revoked: by id, or by a moment at or before which everything issued is revoked.
+    case revocable
+}
+
+/// A user with its namespace; `""` is the gateway's own.
+package struct UserID: Hashable, Sendable {
+    package let namespace: String
+    package let name: String
+
+    package init(namespace: String = "", name: String) {
+        self.namespace = namespace
+        self.name = name
+    }
+
+    /// How upstreams and people see it: `user`, or `namespace/user`.
+    package var display: String { namespace.isEmpty ? name : "\(namespace)/\(name)" }
+}
+
+/// One session as a token names it: whom to ask about. Made once for each verified token, by the lookup that will be
+/// asked (`SessionLookup.reference`), so that a store can keep the prepared question in a subclass.
+///
+/// Immutable; confined to the event loop of the lookup that made it.
+open class SessionReference {
+    package let user: UserID
+    package let session: String
+    package let kind: SessionKind
+    /// The token's `iat` rounded down, Unix seconds; nil without one. Matters for `revocable` alone.
+    package let issuedAt: Int64?
+
+    package init(user: UserID, session: String, kind: SessionKind, issuedAt: Int64?) {
+        self.user = user
+        self.session = session
+        self.kind = kind
+        self.issuedAt = issuedAt
+    }
+}
+
+@available(*, unavailable)
+extension SessionReference: Sendable {}
