@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The Portcullis authors
+
+# Everything sets itself up on a machine that has Swift and apt. `make help` lists the targets.
+
+SWIFT ?= swift
+# The Swift runtime is linked in, so that the binary runs where no Swift is installed.
+RELEASE := -c release --static-swift-stdlib
+BINARY := .build/release/portcullis
+
+BUILD_PACKAGES := libhiredis-dev libssl-dev libcrypt-dev zlib1g-dev pkg-config
+TEST_PACKAGES := redis-server openssl curl
+
+.PHONY: help run build test fuzz lint format clean packages test-packages
+
+help:
+	@echo 'make run     build and start the demo: gateway, sample service, two users'
+	@echo 'make build   build $(BINARY)'
+	@echo 'make test    build and run every test'
+	@echo 'make fuzz    fuzz every parser of hostile bytes, FUZZ_SECONDS=600 each'
+	@echo 'make lint    check the format of all sources'
+	@echo 'make format  put all sources into that format'
+
+run: build
+	$(BINARY) demo
+
+build: packages
+	$(SWIFT) build $(RELEASE) --product portcullis
+
+test: packages test-packages
+	$(SWIFT) build --build-tests
+	$(SWIFT) test --skip-build
+
+FUZZ_SECONDS ?= 600
+fuzz: packages test-packages
+	$(SWIFT) build --build-tests
+	PORTCULLIS_FUZZ_SECONDS=$(FUZZ_SECONDS) $(SWIFT) test --skip-build --filter Fuzz
+
+lint:
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
+
+format:
+	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests
+
+clean:
+	rm -rf .build
+
+packages:
+	@.ci/packages $(BUILD_PACKAGES)
+
+test-packages:
+	@.ci/packages $(TEST_PACKAGES)
