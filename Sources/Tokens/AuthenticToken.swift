@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+/// A token that the issuer it names has signed. What it says may still be stale, or meant for others: see `VerifiedToken`.
+struct AuthenticToken {
+    let issuer: TrustedIssuer
+    let issuerIndex: Int
+    let algorithm: JOSEAlgorithm
+    let claims: JSONObject
+    let hasAcceptableType: Bool
+
+    /// Checks the signature (RFC 7515 §5.2, RFC 8725 §3.1 and §3.2). The algorithm must be on the issuer's list before any key is
+    /// looked for, and a key is asked only for what it fits.
+    ///
+    /// Throws `algorithm`, `keysUnavailable`, `keyUnknown` or `signature`.
+    init(checking token: borrowing UnverifiedToken, issuer: TrustedIssuer, index: Int) throws(TokenRefusal) {
+        guard let algorithm = token.algorithm, issuer.algorithms.contains(algorithm) else { throw .algorithm }
+        guard let keys = issuer.keys?.keys else { throw .keysUnavailable }
+        let wanted = issuer.ignoresKeyID ? nil : token.keyID
+        var (isKnown, fits, holds) = (false, false, false)
+        for key in keys where !holds {
+            if let wanted {
+                guard let keyID = key.keyID, keyID.isIdentical(to: wanted) else { continue }
+            }
+            isKnown = true
+            guard key.algorithms.contains(algorithm) else { continue }
+            fits = true
+            holds = token.signature.withUnsafeBytes { key.isValid($0, over: token.signingInput, algorithm: algorithm) }
+        }
+        guard isKnown else { throw .keyUnknown }
+        guard fits else { throw .algorithm }
+        guard holds else { throw .signature }
+        self.issuer = issuer
+        issuerIndex = index
+        self.algorithm = algorithm
+        claims = token.claims
+        hasAcceptableType = token.hasAcceptableType
+    }
+}

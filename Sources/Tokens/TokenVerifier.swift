@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+/// What became of a token.
+package enum TokenVerdict: Sendable {
+    case verified(VerifiedToken)
+    /// `issuer`: the index of the issuer that the token names, nil when there is none. With `keyUnknown` that one's keys may be worth
+    /// asking for again.
+    case refused(TokenRefusal, issuer: Int?)
+}
+
+/// Judges tokens: a pure function of the token, the issuers and the time. Usable from every event loop; a reload makes a new one.
+package struct TokenVerifier: Sendable {
+    /// `limits.token_bytes`. Everything that is parsed before the signature is checked is bounded by it.
+    package static let defaultTokenByteLimit = 8192
+
+    package let issuers: [TrustedIssuer]
+    private let tokenByteLimit: Int
+
+    package init(issuers: [TrustedIssuer], tokenByteLimit: Int = TokenVerifier.defaultTokenByteLimit) {
+        self.issuers = issuers
+        self.tokenByteLimit = tokenByteLimit
+    }
+
+    /// - Parameters:
+    ///   - token: the compact form, borrowed for the call.
+    ///   - now: Unix seconds.
+    package func judge(_ token: UnsafeRawBufferPointer, now: Double) -> TokenVerdict {
+        var index: Int?
+        do throws(TokenRefusal) {
+            guard token.count <= tokenByteLimit else { throw .malformed }
+            let unverified = try UnverifiedToken(token)
+            let found = try issuerIndex(of: unverified)
+            index = found
+            let authentic = try AuthenticToken(checking: unverified, issuer: issuers[found], index: found)
+            return .verified(try VerifiedToken(checking: authentic, now: now))
+        } catch {
+            return .refused(error, issuer: index)
+        }
+    }
+
+    package func verify(_ token: UnsafeRawBufferPointer, now: Double) throws(TokenRefusal) -> VerifiedToken {
+        switch judge(token, now: now) {
+        case .verified(let token): return token
+        case .refused(let refusal, _): throw refusal
+        }
+    }
+
+    package func verify(_ token: [UInt8], now: Double) throws(TokenRefusal) -> VerifiedToken {
+        switch token.withUnsafeBytes({ judge($0, now: now) }) {
+        case .verified(let token): return token
+        case .refused(let refusal, _): throw refusal
+        }
+    }
+
+    /// The issuer that the token names. It only chooses whose keys are tried; the signature decides whether that was true.
+    private func issuerIndex(of token: borrowing UnverifiedToken) throws(TokenRefusal) -> Int {
+        guard let name = token.claims["iss"]?.string, let index = issuers.firstIndex(where: { $0.issuer.isIdentical(to: name) }) else {
+            throw .issuer
+        }
+        return index
+    }
+}
