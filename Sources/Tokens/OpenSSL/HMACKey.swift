@@ -58,14 +58,9 @@ final class HMACKey: @unchecked Sendable {
         guard let algorithm = EVP_MAC_fetch(nil, "HMAC", nil) else { return nil }
         defer { EVP_MAC_free(algorithm) }
         guard let context = EVP_MAC_CTX_new(algorithm) else { return nil }
-        var name = Array(hash.name.utf8CString)
         // An empty secret must not be a null pointer, which EVP_MAC_init reads as "the key that was set before".
         let key = secret.isEmpty ? [0] : secret
-        let done = name.withUnsafeMutableBufferPointer { name in
-            var parameters = [OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name.baseAddress, 0), OSSL_PARAM_construct_end()]
-            return EVP_MAC_init(context, key, secret.count, &parameters) == 1
-        }
-        guard done else {
+        guard portcullis_hmac_init(context, hash.name, key, secret.count) == 1 else {
             EVP_MAC_CTX_free(context)
             return nil
         }
