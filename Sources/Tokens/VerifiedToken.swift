@@ -10,7 +10,7 @@ package final class VerifiedToken: Sendable {
     /// Nil only where the issuer requires none.
     package let session: String?
     package let algorithm: JOSEAlgorithm
-    /// `exp`, Unix seconds.
+    /// `exp`, Unix seconds: finite, but as great as a Double can be.
     package let expiresAt: Double
     /// `exp` and the leeway: the token counts before this moment, whenever it is used.
     package let acceptUntil: Double
@@ -56,6 +56,11 @@ package final class VerifiedToken: Sendable {
     /// Whether the token still counts; to be asked on every use of a remembered one.
     package func isAccepted(at now: Double) -> Bool {
         now < acceptUntil
+    }
+
+    /// `iat` rounded down; a time that no calendar has is the nearest that fits.
+    package var issuedAtSecond: Int64? {
+        issuedAt.map { Int64(exactly: $0.rounded(.down)) ?? ($0 < 0 ? .min : .max) }
     }
 
     /// Nil when absent; `claims` for what is no finite number.

@@ -16,10 +16,14 @@ enum KeyGenerator {
         case .ecdsa(let curve):
             return try generate("EC") { EVP_PKEY_CTX_set_group_name($0, curve.groupName) == 1 }
         case .pkcs1(.sha256):
-            return try generate("RSA") { EVP_PKEY_CTX_set_rsa_keygen_bits($0, rsaBits) == 1 }
+            return try rsaKey(bits: rsaBits)
         case .pkcs1, .pss, .hmac:
             throw .unsupported
         }
+    }
+
+    static func rsaKey(bits: Int32) throws(KeyProblem) -> KeyHandle {
+        try generate("RSA") { EVP_PKEY_CTX_set_rsa_keygen_bits($0, bits) == 1 }
     }
 
     private static func generate(_ type: String, _ configure: (OpaquePointer) -> Bool) throws(KeyProblem) -> KeyHandle {

@@ -48,7 +48,7 @@ package struct SigningKey: Sendable {
     /// A file can hold a public half that is another key's; its tokens would be refused by everyone.
     private func checkHalves() throws(KeyProblem) {
         let probe = Array("probe".utf8)
-        guard let signature = signer.signature(of: probe) else { throw .inconsistent }
+        guard let signature = rawSignature(of: probe) else { throw .inconsistent }
         let isValid = signature.withUnsafeBytes { signature in
             probe.withUnsafeBytes { verificationKey.isValid(signature, over: $0, algorithm: algorithm) }
         }
@@ -90,10 +90,15 @@ package struct SigningKey: Sendable {
         var token = Base64URL.encodeToBytes(header)
         token.append(UInt8(ascii: "."))
         token.append(contentsOf: Base64URL.encodeToBytes(claims))
-        guard let signature = signer.signature(of: token) else { throw .failed }
+        guard let signature = rawSignature(of: token) else { throw .failed }
         token.append(UInt8(ascii: "."))
         token.append(contentsOf: Base64URL.encodeToBytes(signature))
         return token
+    }
+
+    /// As JOSE spells it; nil when libcrypto has failed.
+    func rawSignature(of input: [UInt8]) -> [UInt8]? {
+        signer.signature(of: input)
     }
 
     /// HMAC-SHA-256 under a key that is derived from the private half: the same after a restart, and on every gateway that has
