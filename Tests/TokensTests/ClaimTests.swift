@@ -215,4 +215,36 @@ struct ClaimTests {
         let verifier = try issuer.verifier { $0.keys = nil }
         #expect(try verifier.refusal(issuer.token()) == .keysUnavailable)
     }
+
+    @Test("What a token is estimated to occupy grows with its claims")
+    func size() throws {
+        let small = try verifier.verify(issuer.token(), now: TestIssuer.now)
+        let long = try verifier.verify(
+            issuer.token(TestIssuer.claims(["note": "\"" + String(repeating: "x", count: 3000) + "\""])), now: TestIssuer.now)
+        let many = try verifier.verify(
+            issuer.token(TestIssuer.claims(["list": "[" + String(repeating: "[],", count: 1000) + "0]"])), now: TestIssuer.now)
+        #expect((200..<2000).contains(small.estimatedByteCount))
+        #expect((3000..<3500).contains(long.estimatedByteCount - small.estimatedByteCount))
+        #expect(many.estimatedByteCount > 1000 * (MemoryLayout<JSONValue>.stride + 32))
+    }
+
+    @Test("One verifier serves many threads at a time", arguments: JOSEAlgorithm.allCases)
+    func threads(_ algorithm: JOSEAlgorithm) async throws {
+        let issuer = try TestIssuer(algorithm)
+        let verifier = try issuer.verifier()
+        let good = try issuer.token()
+        let forged =
+            try issuer.token(TestIssuer.claims(["sub": #""root""#])).prefix { $0 != UInt8(ascii: ".") }
+            + good.drop { $0 != UInt8(ascii: ".") }.dropLast(8)
+        await withTaskGroup(of: Void.self) { group in
+            for _ in 0..<4 {
+                group.addTask {
+                    for _ in 0..<50 {
+                        #expect(verifier.refusal(good) == nil)
+                        #expect(verifier.refusal(Array(forged)) != nil)
+                    }
+                }
+            }
+        }
+    }
 }

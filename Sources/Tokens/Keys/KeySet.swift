@@ -66,11 +66,10 @@ package struct KeySet: Sendable, Equatable {
         left.fingerprint == right.fingerprint
     }
 
-    /// A `kid` is the issuer's text: escaped and cut for the log.
+    /// A `kid` is the issuer's text: cut, and nothing of it can steer a terminal.
     private static func warning(index: Int, keyID: String?, problem: KeyProblem) -> String {
         guard let keyID else { return "key \(index + 1): \(problem)" }
-        var writer = JSONWriter()
-        writer.string(String(String.UnicodeScalarView(keyID.unicodeScalars.prefix(64))))
-        return "key \(index + 1) (kid \(String(decoding: writer.bytes, as: UTF8.self))): \(problem)"
+        let shown = keyID.unicodeScalars.prefix(64).map { (" "..."~").contains($0) && $0 != "\"" ? Character($0) : "?" }
+        return "key \(index + 1) (kid \"\(String(shown))\"): \(problem)"
     }
 }
