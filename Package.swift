@@ -41,22 +41,26 @@ let package = Package(
         .target(
             name: "Gateway",
             dependencies: [
-                "Tokens", "Sessions", .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Logging", package: "swift-log"),
+                "Tokens", "Sessions", .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "NIOTLS", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
             ] + nio),
         .target(
             name: "Control",
             dependencies: [
                 "Tokens", "Sessions", "CCrypt", .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"), .product(name: "Logging", package: "swift-log"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ] + nio),
-        .target(name: "Settings", dependencies: ["Tokens", .product(name: "Yams", package: "Yams")]),
+        .target(
+            name: "Settings",
+            dependencies: ["Tokens", .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Yams", package: "Yams")]),
         .executableTarget(
             name: "portcullis",
             dependencies: [
                 "Tokens", "RedisClient", "Sessions", "RedisSessions", "Gateway", "Control", "Settings",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ] + nio),
 

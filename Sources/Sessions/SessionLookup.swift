@@ -3,7 +3,7 @@
 
 /// The three answers. They are different things and never converted into each other: a store that is silent has not
 /// said that somebody is logged out.
-package enum SessionAnswer: Sendable, Equatable {
+public enum SessionAnswer: Sendable, Equatable {
     case active
     /// Unknown, another user's, or revoked: one answer, so that nobody can probe for ids.
     case revoked

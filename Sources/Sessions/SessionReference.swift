@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Portcullis authors
 
 /// How an issuer's sessions are decided (contract §7, `issuers[].sessions`).
-package enum SessionKind: Sendable {
+public enum SessionKind: Sendable {
     /// Active exactly when the id is a member of the user's set.
     case registered
     /// Active until revoked: by id, or by a moment at or before which everything issued is revoked.
@@ -10,13 +10,26 @@ package enum SessionKind: Sendable {
 }
 
 /// A user with its namespace; `""` is the gateway's own.
-package struct UserID: Hashable, Sendable {
+///
+/// Users are the same when their bytes are: Swift's `==` on strings also takes different spellings of one text (Unicode's
+/// canonical equivalence) for the same, which would mix up two users that have different keys.
+public struct UserID: Hashable, Sendable {
     package let namespace: String
     package let name: String
 
     package init(namespace: String = "", name: String) {
         self.namespace = namespace
         self.name = name
+    }
+
+    public static func == (one: UserID, other: UserID) -> Bool {
+        one.name.utf8.elementsEqual(other.name.utf8) && one.namespace.utf8.elementsEqual(other.namespace.utf8)
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        for byte in namespace.utf8 { hasher.combine(byte) }
+        hasher.combine(UInt8(ascii: "/"))
+        for byte in name.utf8 { hasher.combine(byte) }
     }
 
     /// How upstreams and people see it: `user`, or `namespace/user`.

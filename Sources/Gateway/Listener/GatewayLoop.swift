@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import Glibc
+import NIOCore
+import Sessions
+import Tokens
+
+/// All that one event loop has: nothing of it is shared, so nothing of it is locked.
+///
+/// Confined to its loop, but for `index` and `eventLoop`.
+final class GatewayLoop {
+    let index: Int
+    let eventLoop: any EventLoop
+    let shared: GatewayShared
+    let lookup: SessionLookup
+    let tokens: TokenCache
+    let counters: LoopCounters
+    let accessLog: AccessLogBuffer?
+    let recent: RecentSessions
+    var ids: CorrelationSource
+    /// Stands for "no bytes": the library's own empty buffer is one object that all threads would count references on.
+    let noBytes = ByteBufferAllocator().buffer(capacity: 1)
+
+    private(set) var snapshot: Snapshot
+    private(set) var requestScanner: RequestScanner
+    private(set) var responseScanner: ResponseScanner
+    private(set) var trailerScanner: TrailerScanner
+    let normaliser = PathNormaliser()
+    private(set) var isDraining = false
+    private var pools: [UpstreamPool] = []
+    private var connections: [ObjectIdentifier: HTTP1Connection] = [:]
+    private var spareBuffers: [ByteBuffer] = []
+
+    init(index: Int, eventLoop: any EventLoop, shared: GatewayShared, lookup: SessionLookup, snapshot: Snapshot, accessLog: AccessLogBuffer?) {
+        self.index = index
+        self.eventLoop = eventLoop
+        self.shared = shared
+        self.lookup = lookup
+        self.snapshot = snapshot
+        self.accessLog = accessLog
+        self.tokens = TokenCache(byteLimit: TokenCache.processByteLimit / shared.loopCount)
+        self.counters = LoopCounters(snapshot: snapshot)
+        self.recent = RecentSessions()
+        self.ids = CorrelationSource()
+        self.requestScanner = RequestScanner(limits: snapshot.headLimits)
+        self.responseScanner = ResponseScanner(limits: snapshot.headLimits)
+        trailerScanner = TrailerScanner(limits: snapshot.headLimits)
+        self.spareBuffers.reserveCapacity(Self.spareLimit)
+    }
+
+    // MARK: Time
+
+    var now: NIODeadline { .now() }
+
+    /// Unix time in seconds, for tokens.
+    var unixTime: Double {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+    }
+
+    // MARK: Buffers
+
+    private static let spareLimit = 64
+    private static let spareCapacity = 16 << 10
+
+    /// An empty buffer to write a head into.
+    func takeBuffer() -> ByteBuffer {
+        guard var buffer = spareBuffers.popLast() else { return ByteBufferAllocator().buffer(capacity: 2048) }
+        buffer.clear(minimumCapacity: 2048)
+        return buffer
+    }
+
+    /// Gives back a buffer that is no longer read; if a socket still holds it, `clear` will find that out.
+    func recycle(_ buffer: ByteBuffer) {
+        guard spareBuffers.count < Self.spareLimit, buffer.capacity <= Self.spareCapacity, buffer.capacity >= 2048 else { return }
+        spareBuffers.append(buffer)
+    }
+
+    // MARK: Connections
+
+    /// Whether one more connection may be served; if so it counts until `leave`.
+    func admit() -> Bool { shared.admit(limit: snapshot.limits.connections) }
+
+    func leave() { shared.leave() }
+
+    func add(_ connection: HTTP1Connection) {
+        connections[ObjectIdentifier(connection)] = connection
+        counters.connectionOpened()
+    }
+
+    func remove(_ connection: HTTP1Connection) {
+        connections[ObjectIdentifier(connection)] = nil
+        counters.connectionClosed()
+        leave()
+    }
+
+    var connectionCount: Int { connections.count }
+
+    func pool(_ upstream: Int) -> UpstreamPool { pools[upstream] }
+
+    // MARK: Reload and drain
+
+    /// From the next request on the new snapshot counts; exchanges that have begun end by the one that they began with.
+    func use(_ snapshot: Snapshot, plans: [UpstreamPlan]) {
+        self.snapshot = snapshot
+        requestScanner = RequestScanner(limits: snapshot.headLimits)
+        responseScanner = ResponseScanner(limits: snapshot.headLimits)
+        trailerScanner = TrailerScanner(limits: snapshot.headLimits)
+        // What was verified under other keys, issuers or names is verified anew.
+        tokens.removeAll()
+        counters.use(snapshot)
+        var old = pools
+        pools = plans.map { plan in
+            if let place = old.firstIndex(where: { $0.plan === plan }) { return old.remove(at: place) }
+            return UpstreamPool(plan, loop: self)
+        }
+        for pool in old { pool.retire() }
+    }
+
+    func beginDrain() {
+        isDraining = true
+        for connection in Array(connections.values) { connection.drain() }
+    }
+
+    /// The drain's time is over: what is still open is cut; WebSockets are told (1001).
+    func endDrain() {
+        for connection in Array(connections.values) { connection.exchange.end(.draining) }
+    }
+
+    func closeAll() {
+        for connection in Array(connections.values) { connection.close() }
+        for pool in pools { pool.retire() }
+    }
+
+    // MARK: Revocation
+
+    /// Ends what is open of a session, or of all sessions of a user, before it returns.
+    func endExchanges(of user: UserID, session: String?) {
+        recent.remove(user: user, session: session)
+        for connection in Array(connections.values) where connection.exchange.belongs(to: user, session: session) {
+            connection.exchange.end(.revoked)
+        }
+    }
+}
+
+@available(*, unavailable)
+extension GatewayLoop: Sendable {}

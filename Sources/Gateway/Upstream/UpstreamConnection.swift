@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import NIOCore
+
+/// One connection to an endpoint: reads answers for the exchange that has it, one at a time.
+///
+///     idle ──attach──▶ head ──▶ body ──▶ idle            (the answer's end, and the connection may be kept)
+///                       │ ▲       └────▶ closed           (anything else)
+///                       │ └ 1xx
+///                       └──▶ tunnel ──▶ closed            (101 to an upgrade)
+///
+/// Enforced: bytes while nobody asked close it (an answer that nobody asked for poisons no one); an answer that breaks
+/// off is told as such; after an answer that could not be read to its end the connection is never used again.
+/// Confined to its loop.
+final class UpstreamConnection: ChannelDuplexHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private enum Phase {
+        case idle, head, counted(left: Int64), chunked, untilClose, tunnel, closed
+    }
+
+    let endpoint: Int
+    let pool: UpstreamPool
+    private unowned let loop: GatewayLoop
+    private var context: ChannelHandlerContext?
+    private(set) var exchange: Exchange?
+    private var phase = Phase.idle
+    private var inbound: ByteBuffer
+    /// How much of `inbound` has been scanned as an incomplete head.
+    private var scanned = 0
+    private var chunks = ChunkedDecoder()
+    private var keepsAlive = false
+    private var wasCounted = false
+    private var readsPaused = false
+    private var readPending = false
+    /// Whether an exchange before this one was answered on it: only then can its end be that of an idle connection.
+    private(set) var servedBefore = false
+    var idleSince = NIODeadline.uptimeNanoseconds(0)
+
+    init(endpoint: Int, pool: UpstreamPool, loop: GatewayLoop) {
+        self.endpoint = endpoint
+        self.pool = pool
+        self.loop = loop
+        self.inbound = loop.noBytes
+    }
+
+    var isReusable: Bool {
+        if case .idle = phase { context != nil && context!.channel.isActive } else { false }
+    }
+
+    var isIdle: Bool {
+        if case .idle = phase { exchange == nil } else { exchange == nil }
+    }
+
+    var isWritable: Bool { context?.channel.isWritable ?? false }
+
+    // MARK: Opening and ending
+
+    /// From now on its end is counted by the pool.
+    func wasOpened() { wasCounted = true }
+
+    /// The attempt to open it has failed, or took too long.
+    func abandon() {
+        phase = .closed
+        context?.close(promise: nil)
+    }
+
+    func close() {
+        phase = .closed
+        context?.close(promise: nil)
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        let before = phase
+        phase = .closed
+        let exchange = self.exchange
+        self.exchange = nil
+        if wasCounted {
+            wasCounted = false
+            pool.closed(self)
+        }
+        if let exchange {
+            switch before {
+            case .untilClose: exchange.responseEnded(trailers: nil)
+            case .tunnel: exchange.upstreamTunnelEnded()
+            case .counted, .chunked: exchange.responseBroke()
+            case .idle, .head, .closed: exchange.upstreamFailed(.reset)
+            }
+        }
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // What has been read is still delivered (an answer before a reset); the end itself comes as channelInactive.
+        if case .untilClose = phase {
+            // An error is no proper end of a body whose length only the end tells (RFC 9112 §9.8 of TLS truncation, too).
+            let exchange = self.exchange
+            self.exchange = nil
+            phase = .closed
+            exchange?.responseBroke()
+        }
+        context.close(promise: nil)
+    }
+
+    // MARK: Sending
+
+    /// Begins an exchange: sends its head.
+    func begin(_ exchange: Exchange, head: ByteBuffer) {
+        self.exchange = exchange
+        phase = .head
+        keepsAlive = false
+        scanned = 0
+        context?.write(wrapOutboundOut(head), promise: nil)
+    }
+
+    func write(_ bytes: ByteBuffer) { context?.write(wrapOutboundOut(bytes), promise: nil) }
+
+    func flush() { context?.flush() }
+
+    /// The exchange no longer wants its answer, which cannot be read to its end on the quiet: the connection goes with it.
+    func detach() {
+        exchange = nil
+        close()
+    }
+
+    /// The tunnel is over: what has been written leaves, then the connection closes.
+    func closeAfterWrites() {
+        exchange = nil
+        phase = .closed
+        guard let context else { return }
+        let written = context.eventLoop.makePromise(of: Void.self)
+        written.futureResult.assumeIsolated().whenComplete { _ in context.close(promise: nil) }
+        context.writeAndFlush(wrapOutboundOut(loop.noBytes), promise: written)
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable { exchange?.upstreamBecameWritable() }
+        context.fireChannelWritabilityChanged()
+    }
+
+    // MARK: Reading, with back-pressure
+
+    func pauseReading() { readsPaused = true }
+
+    func resumeReading() {
+        readsPaused = false
+        if readPending {
+            readPending = false
+            context?.read()
+        }
+    }
+
+    func read(context: ChannelHandlerContext) {
+        if readsPaused { readPending = true } else { context.read() }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        exchange?.flushToClient()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var bytes = unwrapInboundIn(data)
+        guard exchange != nil else {
+            // Nobody asked: whatever this is, it must not become the next one's answer.
+            if case .closed = phase { return }
+            return close()
+        }
+        if inbound.readableBytes > 0 {
+            inbound.writeBuffer(&bytes)
+            bytes = inbound
+            inbound = loop.noBytes
+        }
+        process(&bytes)
+        if bytes.readableBytes > 0, exchange != nil { inbound = bytes }
+    }
+
+    private func process(_ bytes: inout ByteBuffer) {
+        while bytes.readableBytes > 0, let exchange {
+            switch phase {
+            case .head:
+                guard readHead(&bytes, exchange) else { return }
+            case .counted(let left):
+                let count = Int(min(left, Int64(bytes.readableBytes)))
+                phase = .counted(left: left - Int64(count))
+                exchange.responseBody(take(count, of: &bytes))
+                if left == Int64(count) { finish(exchange, unread: bytes.readableBytes, trailers: nil) }
+            case .chunked:
+                guard readChunks(&bytes, exchange) else { return }
+            case .untilClose:
+                exchange.responseBody(take(bytes.readableBytes, of: &bytes))
+            case .tunnel:
+                exchange.tunnelFromUpstream(take(bytes.readableBytes, of: &bytes))
+            case .idle, .closed:
+                return
+            }
+        }
+    }
+
+    /// The first bytes of the buffer; the whole buffer itself where that is all, so that nothing is copied or shared.
+    private func take(_ count: Int, of bytes: inout ByteBuffer) -> ByteBuffer {
+        if count == bytes.readableBytes {
+            defer { bytes = loop.noBytes }
+            return bytes
+        }
+        return bytes.readSlice(length: count) ?? loop.noBytes
+    }
+
+    /// False: more bytes are needed, or it is over.
+    private func readHead(_ bytes: inout ByteBuffer, _ exchange: Exchange) -> Bool {
+        let scanner = loop.responseScanner
+        let method = exchange.upstreamMethod
+        let already = scanned
+        scanned = 0
+        let outcome = bytes.withUnsafeReadableBytes { scanner.scan($0, requestMethod: method, alreadyScanned: already) }
+        switch outcome {
+        case .incomplete:
+            scanned = bytes.readableBytes
+            return false
+        case .refused:
+            fail(exchange, .malformed)
+            return false
+        case .head:
+            let head = scanner.head
+            let length = head.length
+            if head.status == 101 {
+                guard exchange.acceptsUpgrade(head, bytes) else {
+                    fail(exchange, .malformed)
+                    return false
+                }
+                exchange.beganTunnel(head, bytes)
+                bytes.moveReaderIndex(forwardBy: length)
+                phase = .tunnel
+                return true
+            }
+            if head.status < 200 {
+                exchange.interimResponse(head, bytes)
+                bytes.moveReaderIndex(forwardBy: length)
+                return true
+            }
+            keepsAlive = head.keepAlive
+            switch head.framing {
+            case .none: phase = .counted(left: 0)
+            case .counted(let count): phase = .counted(left: count)
+            case .chunked:
+                phase = .chunked
+                chunks = ChunkedDecoder(limits: loop.snapshot.headLimits)
+            case .untilClose: phase = .untilClose
+            }
+            exchange.responseHead(head, bytes)
+            bytes.moveReaderIndex(forwardBy: length)
+            if case .counted(left: 0) = phase, self.exchange != nil {
+                finish(exchange, unread: bytes.readableBytes, trailers: nil)
+            }
+            return true
+        }
+    }
+
+    private func readChunks(_ bytes: inout ByteBuffer, _ exchange: Exchange) -> Bool {
+        let step = bytes.withUnsafeReadableBytes { chunks.next($0) }
+        switch step {
+        case .data(let offset, let count):
+            bytes.moveReaderIndex(forwardBy: offset)
+            exchange.responseBody(bytes.readSlice(length: count) ?? loop.noBytes)
+            return true
+        case .needMore(let consumed):
+            bytes.moveReaderIndex(forwardBy: consumed)
+            return false
+        case .trailers(let section, let consumed):
+            let trailers = section.isEmpty ? nil : bytes.getSlice(at: bytes.readerIndex + Int(section.start), length: section.count)
+            bytes.moveReaderIndex(forwardBy: consumed)
+            finish(exchange, unread: bytes.readableBytes, trailers: trailers)
+            return false
+        case .refused:
+            self.exchange = nil
+            close()
+            exchange.responseBroke()
+            return false
+        }
+    }
+
+    private func fail(_ exchange: Exchange, _ fault: UpstreamFault) {
+        self.exchange = nil
+        close()
+        exchange.upstreamFailed(fault)
+    }
+
+    /// The answer is complete. What follows it, if anything, was asked for by nobody.
+    private func finish(_ exchange: Exchange, unread: Int, trailers: ByteBuffer?) {
+        self.exchange = nil
+        servedBefore = true
+        let reusable = keepsAlive && unread == 0 && exchange.requestIsComplete
+        if reusable {
+            phase = .idle
+            readsPaused = false
+            inbound = loop.noBytes
+        } else {
+            phase = .closed
+        }
+        exchange.responseEnded(trailers: trailers)
+        if reusable {
+            if readPending { resumeReading() }
+            pool.give(back: self)
+        } else {
+            context?.close(promise: nil)
+        }
+    }
+}
+
+@available(*, unavailable)
+extension UpstreamConnection: Sendable {}

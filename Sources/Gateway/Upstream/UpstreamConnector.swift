@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import NIOCore
+import NIOPosix
+import NIOSSL
+import NIOTLS
+
+/// Opens connections to the endpoints of one upstream. Holds its TLS context, made once.
+final class UpstreamConnector: Sendable {
+    struct Failure: Error { var fault: UpstreamFault }
+
+    private let tls: NIOSSLContext?
+
+    /// Throws what NIOSSL finds wrong with the certificates.
+    init(_ configuration: UpstreamConfiguration) throws {
+        tls = try configuration.tls.map { try NIOSSLContext(configuration: $0.configuration) }
+    }
+
+    /// Opens a connection on the loop; `completion` runs on it, after TLS has been verified.
+    func connect(
+        _ upstream: UpstreamConfiguration, endpoint: Int, loop: GatewayLoop, pool: UpstreamPool,
+        completion: @escaping (Result<UpstreamConnection, Failure>) -> Void
+    ) {
+        let eventLoop = loop.eventLoop
+        let connection = UpstreamConnection(endpoint: endpoint, pool: pool, loop: loop)
+        let opening = Opening(connection: connection, awaitsHandshake: tls != nil, completion: completion)
+        let bound = NIOLoopBound(opening, eventLoop: eventLoop)
+        let name = upstream.tls?.serverName ?? Self.hostName(upstream.endpoints[endpoint])
+        let bootstrap = ClientBootstrap(group: eventLoop)
+            .connectTimeout(upstream.connectTimeout)
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .channelInitializer { [tls] channel in
+                channel.eventLoop.makeCompletedFuture {
+                    if let tls {
+                        // Directly above the socket: everything that follows sees plain bytes.
+                        try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler(context: tls, serverHostname: name))
+                        // Above it: tells when the upstream has proven itself, and leaves.
+                        try channel.pipeline.syncOperations.addHandler(OpeningHandler(bound.value))
+                    }
+                    // Last: speaks HTTP/1.1 with the upstream for one exchange at a time.
+                    try channel.pipeline.syncOperations.addHandler(bound.value.connection)
+                }
+            }
+        let opened: EventLoopFuture<any Channel>
+        switch upstream.endpoints[endpoint].address {
+        case .inet(let host, let port): opened = bootstrap.connect(host: host, port: port)
+        case .unix(let path): opened = bootstrap.connect(unixDomainSocketPath: path)
+        }
+        if tls != nil {
+            let isolated = eventLoop.assumeIsolated()
+            opening.timer = isolated.scheduleTask(in: upstream.connectTimeout) { opening.finish(.connectTimeout) }
+        }
+        opened.assumeIsolated().whenComplete { result in
+            switch result {
+            case .success: opening.connected()
+            case .failure(let error): opening.finish(Self.fault(of: error))
+            }
+        }
+    }
+
+    /// What SNI may carry: a name, never an address (RFC 6066 §3).
+    private static func hostName(_ endpoint: Endpoint) -> String? {
+        guard case .inet(let host, _) = endpoint.address, (try? SocketAddress(ipAddress: host, port: 0)) == nil else { return nil }
+        return host
+    }
+
+    private static func fault(of error: any Error) -> UpstreamFault {
+        switch error {
+        case ChannelError.connectTimeout: .connectTimeout
+        case let several as NIOConnectionError where several.connectionErrors.contains { if case ChannelError.connectTimeout = $0.error { true } else { false } }:
+            .connectTimeout
+        default: .refused
+        }
+    }
+}
+
+/// One attempt to connect: tells its outcome exactly once.
+private final class Opening {
+    let connection: UpstreamConnection
+    var timer: Scheduled<Void>?
+    private var awaitsHandshake: Bool
+    private var isConnected = false
+    private var completion: ((Result<UpstreamConnection, UpstreamConnector.Failure>) -> Void)?
+
+    init(connection: UpstreamConnection, awaitsHandshake: Bool, completion: @escaping (Result<UpstreamConnection, UpstreamConnector.Failure>) -> Void) {
+        self.connection = connection
+        self.awaitsHandshake = awaitsHandshake
+        self.completion = completion
+    }
+
+    func connected() {
+        isConnected = true
+        succeedIfReady()
+    }
+
+    func handshakeCompleted() {
+        awaitsHandshake = false
+        succeedIfReady()
+    }
+
+    private func succeedIfReady() {
+        guard isConnected, !awaitsHandshake, let completion else { return }
+        self.completion = nil
+        timer?.cancel()
+        guard connection.isReusable else { return completion(.failure(.init(fault: .refused))) }
+        connection.wasOpened()
+        completion(.success(connection))
+    }
+
+    func finish(_ fault: UpstreamFault) {
+        guard let completion else { return }
+        self.completion = nil
+        timer?.cancel()
+        connection.abandon()
+        completion(.failure(.init(fault: fault)))
+    }
+}
+
+/// Waits for the TLS handshake, and then is in nobody's way.
+private final class OpeningHandler: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = ByteBuffer
+    private let opening: Opening
+
+    init(_ opening: Opening) { self.opening = opening }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case .handshakeCompleted = event as? TLSUserEvent {
+            opening.handshakeCompleted()
+            context.pipeline.syncOperations.removeHandler(self, promise: nil)
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        opening.finish(.refused)
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        opening.finish(.refused)
+        context.fireErrorCaught(error)
+    }
+}
