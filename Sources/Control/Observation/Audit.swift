@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import Sessions
+import Tokens
+
+/// The audit log: one JSON line for everything that begins, renews or ends a session, or tries to (contract §9). Never a token or a password.
+struct Audit: Sendable {
+    enum Event: String, Sendable {
+        case login, refresh, refreshReuse = "refresh_reuse", logout, logoutAll = "logout_all"
+        /// A user ended a session from the list.
+        case sessionEnded = "session_ended"
+        case adminCreate = "admin_create", adminRegister = "admin_register", adminRevoke = "admin_revoke", adminRevokeAll = "admin_revoke_all"
+        case adminRevokeToken = "admin_revoke_token"
+    }
+
+    enum Outcome: String, Sendable {
+        case ok, failed
+        /// Refused before it was looked at: too many failures.
+        case limited
+    }
+
+    /// Characters of a session id that are shown.
+    private static let shownSessionCharacters = 8
+
+    /// Takes one line without its end; called from any task.
+    let sink: @Sendable (_ line: [UInt8]) -> Void
+
+    func record(_ event: Event, _ outcome: Outcome = .ok, user: UserID?, session: String? = nil, client: ControlRequest.Client, now: UnixMilliseconds)
+    {
+        sink(
+            JSONWriter.object { json in
+                json.member("time", Timestamp.spelling(now))
+                json.member("audit", event.rawValue)
+                json.member("outcome", outcome.rawValue)
+                json.member("user", user?.display)
+                json.member("address", client.address)
+                json.member("session", session.map { String($0.prefix(Self.shownSessionCharacters)) })
+                json.member("request_id", client.requestID)
+            })
+    }
+}

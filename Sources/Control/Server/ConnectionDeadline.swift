@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import NIOCore
+import NIOHTTPTypes
+
+/// Closes a connection whose client does not get on: one that began a request and does not send the rest, or does not take its answer.
+///
+/// Hummingbird's own idle timeout bounds what this does not see: silence between requests and a head that does not end.
+/// Confined to the channel's event loop; one timer a connection while a request is open, none else.
+final class ConnectionDeadline: ChannelDuplexHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPRequestPart
+    typealias InboundOut = HTTPRequestPart
+    typealias OutboundIn = HTTPResponsePart
+    typealias OutboundOut = HTTPResponsePart
+
+    struct Limits: Sendable {
+        /// From the end of a request's head to the end of its body; a call's body is at most 64 KiB, what is refused may be longer.
+        var body: TimeAmount
+        /// From the end of a request to the moment its answer has left: more than a logout that waits for silent gateways takes.
+        var answer: TimeAmount
+    }
+
+    private let limits: Limits
+    /// Requests whose answer has not left yet.
+    private var open = 0
+    private var timer: Scheduled<Void>?
+
+    init(_ limits: Limits) {
+        self.limits = limits
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch unwrapInboundIn(data) {
+        case .head:
+            open += 1
+            if open == 1 { schedule(limits.body, context) }
+        case .body: break
+        case .end: if open == 1 { schedule(limits.answer, context) }
+        }
+        context.fireChannelRead(data)
+    }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        guard case .end = unwrapOutboundIn(data) else {
+            context.write(data, promise: promise)
+            return
+        }
+        let promise = promise ?? context.eventLoop.makePromise()
+        let bound = NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop)
+        promise.futureResult.whenSuccess {
+            let (handler, context) = bound.value
+            handler.answered(context)
+        }
+        context.write(data, promise: promise)
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        timer?.cancel()
+        timer = nil
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        timer?.cancel()
+        timer = nil
+        context.fireChannelInactive()
+    }
+
+    /// An answer has left. Those that are pipelined behind it get their own time.
+    private func answered(_ context: ChannelHandlerContext) {
+        open = max(0, open - 1)
+        timer?.cancel()
+        timer = nil
+        if open > 0, context.channel.isActive { schedule(limits.answer, context) }
+    }
+
+    private func schedule(_ time: TimeAmount, _ context: ChannelHandlerContext) {
+        timer?.cancel()
+        let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
+        timer = context.eventLoop.scheduleTask(in: time) { bound.value.close(promise: nil) }
+    }
+}
+
+@available(*, unavailable)
+extension ConnectionDeadline: Sendable {}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import Hummingbird
+import Logging
+import NIOCore
+import ServiceLifecycle
+import Sessions
+import Synchronization
+import Tokens
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
+
+/// The control plane: the admin listener, and the session API on a private Unix socket that the data plane proxies to.
+///
+/// It outlives the data plane: in a `ServiceGroup` it stands before it, so that health and metrics are there while the data plane drains.
+package final class ControlPlane: Service, Sendable {
+    /// Where the data plane reaches the session API and the published keys.
+    package let apiSocketPath: String
+
+    private let configuration: Mutex<ControlConfiguration>
+    private let sessionAPI: SessionAPI
+    private let adminAPI: AdminAPI
+    private let hashing: HashingPool
+    private let metrics = ControlMetrics()
+    private let folder: PrivateFolder
+    private let adminAddress: ControlAddress
+    private let group: any EventLoopGroup
+    private let logger: Logger
+    private let listening = ListeningLatch(sockets: 2)
+
+    /// Makes the folder of the private socket; binds nothing yet.
+    ///
+    /// - Parameters:
+    ///   - audit: takes one JSON line without its end, from any task.
+    ///   - hashingThreads: how many passwords are hashed at once.
+    ///   - keyUnknown: told the name of an issuer whose key set did not have a token's key.
+    ///   - now: Unix time in milliseconds.
+    package init(
+        store: any SessionStore, dataPlane: any DataPlane, configuration: ControlConfiguration, adminAddress: ControlAddress,
+        eventLoopGroup: any EventLoopGroup, logger: Logger, audit: @escaping @Sendable (_ line: [UInt8]) -> Void, hashingThreads: Int = 2,
+        keyUnknown: @escaping @Sendable (_ issuer: String) -> Void = { _ in }, now: @escaping @Sendable () -> UnixMilliseconds = systemTime
+    ) throws(ControlFailure) {
+        folder = try PrivateFolder()
+        apiSocketPath = folder.path(of: "session-api")
+        hashing = HashingPool(threads: hashingThreads)
+        self.configuration = Mutex(configuration)
+        self.adminAddress = adminAddress
+        group = eventLoopGroup
+        self.logger = logger
+        let sessions = SessionService(store: store, dataPlane: dataPlane, metrics: metrics, now: now)
+        let audit = Audit(sink: audit)
+        sessionAPI = SessionAPI(sessions: sessions, hashing: hashing, throttle: LoginThrottle(store: store), audit: audit, keyUnknown: keyUnknown)
+        adminAPI = AdminAPI(sessions: sessions, dataPlane: dataPlane, metrics: metrics, audit: audit, keyUnknown: keyUnknown)
+    }
+
+    /// A reload: calls that come from now on see `configuration`, those that run keep theirs.
+    package func update(_ configuration: ControlConfiguration) {
+        self.configuration.withLock { $0 = configuration }
+    }
+
+    /// Other key sets, nothing else. `verifier` has the same issuers in the same order.
+    package func update(verifier: TokenVerifier) {
+        configuration.withLock { $0.verifier = verifier }
+    }
+
+    /// For `portcullis_config_reloads_total`.
+    package func countReload(applied: Bool) {
+        metrics.reloaded(applied: applied)
+    }
+
+    /// Returns when both sockets are bound; throws what `run` throws when one cannot be.
+    package func whenListening() async throws(ControlFailure) {
+        try await listening.wait()
+    }
+
+    /// Serves until graceful shutdown or cancellation, and removes the private folder.
+    package func run() async throws {
+        let servers = [
+            ControlServer(address: adminAddress, limits: .admin, group: group, logger: logger) { [self] request, peer in
+                await respond(request, peer: peer?.ipAddress ?? "127.0.0.1") { try await adminAPI.answer($0) }
+            },
+            ControlServer(address: .unix(path: apiSocketPath), limits: .session, group: group, logger: logger) { [self] request, _ in
+                await respond(request, peer: nil) { try await sessionAPI.answer($0) }
+            },
+        ]
+        let result: Result<Void, ControlFailure> = await withTaskGroup(of: Result<Void, ControlFailure>.self) { tasks in
+            for server in servers {
+                tasks.addTask { [listening] in
+                    do throws(ControlFailure) {
+                        try await server.run { listening.bound() }
+                        return .success(())
+                    } catch {
+                        return .failure(error)
+                    }
+                }
+            }
+            var result = Result<Void, ControlFailure>.success(())
+            for await ended in tasks {
+                // The first failure is what went wrong; the other server is only cancelled for it.
+                if case .failure(let failure) = ended, case .success = result {
+                    result = ended
+                    listening.failed(failure)
+                    tasks.cancelAll()
+                }
+            }
+            return result
+        }
+        listening.failed(ControlFailure(address: adminAddress.description, reason: "has been closed"))
+        await hashing.shutDown()
+        folder.remove()
+        try result.get()
+    }
+
+    /// Reads the request, answers it, and turns whatever went wrong into an answer: the one place that does.
+    private func respond(
+        _ request: Request, peer: String?, _ answer: (SessionAPI.Call) async throws -> ControlAnswer
+    ) async -> Response {
+        let requestID = request.headers[.requestID]
+        let isHead = request.method == .head
+        do {
+            let call = SessionAPI.Call(request: try await ControlRequest(request, peer: peer), configuration: configuration.withLock { $0 })
+            return try await answer(call).response(isHead: isHead)
+        } catch let refusal as Refusal {
+            return ControlAnswer(refusal, requestID: requestID).response(isHead: isHead)
+        } catch let fault as StoreUnavailable {
+            logger.debug("The session store did not do it", metadata: ["reason": "\(fault.reason)"])
+            return ControlAnswer(Refusal(fault), requestID: requestID).response(isHead: isHead)
+        } catch {
+            logger.error("A call failed for a reason of ours", metadata: ["type": "\(type(of: error))"])
+            return ControlAnswer(Refusal.internalFault, requestID: requestID).response(isHead: isHead)
+        }
+    }
+}
+
+/// The system's clock: Unix time in milliseconds.
+package func systemTime() -> UnixMilliseconds {
+    var time = timespec()
+    clock_gettime(CLOCK_REALTIME, &time)
+    return UnixMilliseconds(time.tv_sec) * 1000 + UnixMilliseconds(time.tv_nsec) / 1_000_000
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import Hummingbird
+import HummingbirdCore
+import Logging
+import NIOCore
+import NIOPosix
+import ServiceLifecycle
+
+/// One of the two HTTP servers: Hummingbird's, with limits for clients that are slow or hostile.
+struct ControlServer: Sendable {
+    /// Bounds of one server; each connection costs memory, and time when it ends.
+    struct Limits: Sendable {
+        var connections: Int
+        /// Between requests, and for a head.
+        var idle: TimeAmount?
+        var deadline: ConnectionDeadline.Limits
+
+        /// Health probes, a scraper, operators: few, and none that keeps still.
+        static let admin = Limits(connections: 256, idle: .seconds(15), deadline: .init(body: .seconds(10), answer: .seconds(90)))
+        /// The data plane alone can connect. It closes idle connections itself and has limits of its own for the clients behind it.
+        static let session = Limits(connections: 4096, idle: nil, deadline: .init(body: .seconds(60), answer: .seconds(90)))
+    }
+
+    /// Of a request's head, in bytes and fields.
+    private static let headByteLimit = 64 << 10
+    private static let fieldLimit = 200
+
+    let address: ControlAddress
+    let limits: Limits
+    let group: any EventLoopGroup
+    let logger: Logger
+    /// `peer`: nil on a Unix socket.
+    let respond: @Sendable (_ request: Request, _ peer: SocketAddress?) async -> Response
+
+    /// Serves until graceful shutdown or cancellation. `listening` is called once, when the socket is bound.
+    func run(listening: @escaping @Sendable () -> Void) async throws(ControlFailure) {
+        let limits = limits, respond = respond
+        let http = HTTPServerBuilder.http1(
+            configuration: .init(
+                additionalChannelHandlers: [ConnectionDeadline(limits.deadline)], idleTimeout: limits.idle,
+                httpDecoderConfiguration: .init(
+                    maxHeaderFieldSize: Self.headByteLimit, maxHeaderListSize: Self.headByteLimit, maxHeaderFieldCount: Self.fieldLimit)))
+        let bind: BindAddress =
+            switch address {
+            case .tcp(let host, let port): .hostname(host, port: port)
+            case .unix(let path): .unixDomainSocket(path: path)
+            }
+        do {
+            let server = try http.buildServer(
+                configuration: .init(address: bind, availableConnectionsDelegate: .maximum(limits.connections, logger: logger)),
+                eventLoopGroup: group, logger: logger
+            ) { request, writer, channel in
+                let response = await respond(request, channel.remoteAddress)
+                try await writer.write(response: response.head, body: response.body)
+            } onServerRunning: { _ in
+                listening()
+            }
+            try await server.run()
+        } catch {
+            throw ControlFailure(address: address.description, reason: Self.reason(error))
+        }
+    }
+
+    private static func reason(_ error: any Error) -> String {
+        if let error = error as? IOError { return "cannot be bound: \(String(cString: strerror(error.errnoCode)))" }
+        if error is SocketAddressError { return "cannot be bound: the name is unknown, or the path too long" }
+        return "cannot be served: \(type(of: error))"
+    }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import Sessions
+
+/// Times as the APIs spell them: RFC 3339, UTC, milliseconds.
+enum Timestamp {
+    /// `2025-01-31T12:34:56.789Z`. Years 0 to 9999; what is beyond is shown as the nearest of them.
+    static func spelling(_ time: UnixMilliseconds) -> String {
+        let clamped = min(max(time, -62_167_219_200_000), 253_402_300_799_999)
+        let days = floorDivide(clamped, 86_400_000)
+        var rest = clamped - days * 86_400_000
+        let (year, month, day) = civil(days)
+        let milliseconds = rest % 1000
+        rest /= 1000
+        return pad(year, 4) + "-" + pad(month, 2) + "-" + pad(day, 2) + "T" + pad(rest / 3600, 2) + ":" + pad(rest / 60 % 60, 2) + ":"
+            + pad(rest % 60, 2) + "."
+            + pad(milliseconds, 3) + "Z"
+    }
+
+    /// RFC 3339 §5.6 with any offset and any number of fractional digits (those after the third are cut off); nil for what is none.
+    static func parse(_ text: String) -> UnixMilliseconds? {
+        var rest = Array(text.utf8)[...]
+        func number(_ digits: Int) -> Int64? {
+            guard rest.count >= digits, rest.prefix(digits).allSatisfy(isDigit) else { return nil }
+            let value = rest.prefix(digits).reduce(Int64(0)) { $0 * 10 + Int64($1 - UInt8(ascii: "0")) }
+            rest = rest.dropFirst(digits)
+            return value
+        }
+        func skip(_ letters: String) -> Bool {
+            guard let first = rest.first, letters.utf8.contains(first) else { return false }
+            rest = rest.dropFirst()
+            return true
+        }
+        guard let year = number(4), skip("-"), let month = number(2), skip("-"), let day = number(2), skip("Tt "),
+            let hour = number(2), skip(":"), let minute = number(2), skip(":"), let second = number(2)
+        else { return nil }
+        guard (1...12).contains(month), (1...daysOf(month, in: year)).contains(day), hour < 24, minute < 60, second <= 60 else { return nil }
+        var milliseconds: Int64 = 0
+        if skip(".") {
+            let digits = rest.prefix(while: isDigit)
+            guard !digits.isEmpty else { return nil }
+            rest = rest.dropFirst(digits.count)
+            for (place, weight) in zip(digits, [100, 10, 1] as [Int64]) { milliseconds += Int64(place - UInt8(ascii: "0")) * weight }
+        }
+        var offset: Int64 = 0
+        if !skip("Zz") {
+            let sign: Int64 = rest.first == UInt8(ascii: "-") ? -1 : 1
+            guard skip("+-"), let hours = number(2), skip(":"), let minutes = number(2), hours < 24, minutes < 60 else { return nil }
+            offset = sign * (hours * 3600 + minutes * 60)
+        }
+        guard rest.isEmpty else { return nil }
+        return (days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset) * 1000 + milliseconds
+    }
+
+    /// Days since 1970-01-01 of a date of the Gregorian calendar (Howard Hinnant, "chrono-compatible low-level date algorithms").
+    private static func days(_ year: Int64, _ month: Int64, _ day: Int64) -> Int64 {
+        let shifted = month <= 2 ? year - 1 : year
+        let era = floorDivide(shifted, 400)
+        let yearOfEra = shifted - era * 400
+        let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1
+        return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
+    }
+
+    /// The inverse of `days`.
+    private static func civil(_ days: Int64) -> (year: Int64, month: Int64, day: Int64) {
+        let shifted = days + 719_468
+        let era = floorDivide(shifted, 146_097)
+        let dayOfEra = shifted - era * 146_097
+        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+        let index = (5 * dayOfYear + 2) / 153
+        let month = index < 10 ? index + 3 : index - 9
+        return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * index + 2) / 5 + 1)
+    }
+
+    private static func daysOf(_ month: Int64, in year: Int64) -> Int64 {
+        switch month {
+        case 2: year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 29 : 28
+        case 4, 6, 9, 11: 30
+        default: 31
+        }
+    }
+
+    private static func floorDivide(_ value: Int64, _ divisor: Int64) -> Int64 {
+        value >= 0 ? value / divisor : -((divisor - 1 - value) / divisor)
+    }
+
+    private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
+
+    private static func pad(_ value: Int64, _ width: Int) -> String {
+        let digits = String(value)
+        return String(repeating: "0", count: max(0, width - digits.count)) + digits
+    }
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import HTTPTypes
+import Sessions
+import Tokens
+
+/// The session API (contract §5), behind the data plane.
+struct SessionAPI: Sendable {
+    let sessions: SessionService
+    let hashing: HashingPool
+    let throttle: LoginThrottle
+    let audit: Audit
+    /// Told the name of an issuer whose key set did not have a token's key.
+    let keyUnknown: @Sendable (_ issuer: String) -> Void
+
+    /// One call with the configuration that it began with.
+    struct Call: Sendable {
+        let request: ControlRequest
+        let configuration: ControlConfiguration
+    }
+
+    func answer(_ call: Call) async throws -> ControlAnswer {
+        let method = call.request.method
+        func only(_ allowed: HTTPRequest.Method...) throws(Refusal) {
+            guard allowed.contains(method) else { throw .methodNotAllowed(allowed) }
+        }
+        if call.request.path.segments == [Array(".well-known".utf8), Array("jwks.json".utf8)] {
+            try only(.get, .head)
+            return .json(SigningKey.publicKeySet(call.configuration.allKeys))
+        }
+        guard let apiPath = call.configuration.apiPath, let below = call.request.path.segments(below: apiPath) else { throw Refusal.notFound }
+        let segments = below.map { String(decoding: $0, as: UTF8.self) }
+        switch (segments.first, segments.count) {
+        case ("login", 1):
+            try only(.post)
+            return try await login(call)
+        case ("refresh", 1):
+            try only(.post)
+            return try await refresh(call)
+        case ("logout", 1):
+            try only(.post)
+            return try await logout(call)
+        case ("logout-all", 1):
+            try only(.post)
+            return try await logoutAll(call)
+        case ("session", 1):
+            try only(.get, .head)
+            return try await current(call)
+        case ("sessions", 1):
+            try only(.get, .head)
+            let caller = try await liveCaller(call)
+            return try await sessions.list(of: caller.user, current: caller.session, configuration: call.configuration)
+        case ("sessions", 2):
+            try only(.delete)
+            return try await endFromList(call, session: below[below.startIndex + 1])
+        default: throw Refusal.notFound
+        }
+    }
+
+    // MARK: Login
+
+    private func login(_ call: Call) async throws -> ControlAnswer {
+        let configuration = call.configuration, client = call.request.client
+        guard let users = configuration.users, let key = configuration.signingKey else { throw Refusal.notFound }
+        // Its answer sets cookies, so a page of another origin must not be able to log its visitor in.
+        guard OriginEvidence(call.request) != .foreign else { throw Refusal.crossSite }
+        let body = try call.request.jsonBody()
+        let user = try body.requiredString("username"), password = try body.requiredString("password")
+        let device = try body.optionalString("device")
+
+        let outcome = await hashing.withTurn { await authenticate(user, password, users, call) }
+        guard let outcome else { throw Refusal.busy }
+        switch outcome {
+        case .success(let known) where known:
+            let issued = try await sessions.begin(
+                user, origin: .init(device: device, ip: client.address, userAgent: client.userAgent), claims: nil, key: key,
+                configuration: configuration)
+            audit.record(.login, user: UserID(name: user), session: issued.session, client: client, now: issued.now)
+            var answer = issued.answer(status: .ok, configuration: configuration)
+            answer.setCookies(issued.cookies(configuration))
+            return answer
+        case .success:
+            audit.record(.login, .failed, user: users.knows(user) ? UserID(name: user) : nil, client: client, now: sessions.now())
+            throw Refusal.loginFailed
+        case .failure(let refusal):
+            if refusal == .rateLimited {
+                audit.record(.login, .limited, user: users.knows(user) ? UserID(name: user) : nil, client: client, now: sessions.now())
+            }
+            throw refusal
+        }
+    }
+
+    /// In a turn of the pool: asks the counters, hashes once whoever the user is, counts a failure.
+    private func authenticate(_ user: String, _ password: String, _ users: UsersFile, _ call: Call) async -> Result<Bool, Refusal> {
+        let keys = LoginThrottle.Keys(user: user, address: call.request.client.address)
+        do throws(StoreUnavailable) {
+            if try await throttle.refuses(keys, now: sessions.now()) { return .failure(.rateLimited) }
+            let matches = await hashing.hash { users.authenticates(user, password: password) }
+            guard matches, call.configuration.isOwnUser(user) else {
+                try await throttle.countFailure(keys, now: sessions.now())
+                return .success(false)
+            }
+            return .success(true)
+        } catch {
+            return .failure(Refusal(error))
+        }
+    }
+
+    // MARK: Refresh
+
+    private func refresh(_ call: Call) async throws -> ControlAnswer {
+        let configuration = call.configuration
+        guard let key = configuration.signingKey else { throw Refusal.notFound }
+        let presented = try credentials(call).refreshToken()
+        try requireSameOrigin(call, isCookie: presented.isCookie)
+        guard let token = RefreshToken(presented.text) else { throw Refusal.refreshMalformed }
+        do {
+            let issued = try await sessions.refresh(token, key: key, configuration: configuration)
+            audit.record(.refresh, user: UserID(name: token.user), session: token.session, client: call.request.client, now: issued.now)
+            var answer = issued.answer(status: .ok, configuration: configuration)
+            answer.setCookies(issued.cookies(configuration))
+            return answer
+        } catch Refusal.refreshReused {
+            audit.record(.refreshReuse, user: UserID(name: token.user), session: token.session, client: call.request.client, now: sessions.now())
+            throw Refusal.refreshReused
+        }
+    }
+
+    // MARK: Logout
+
+    private func logout(_ call: Call) async throws -> ControlAnswer {
+        for target in try await logoutTargets(call) {
+            _ = try await sessions.end(
+                target.session, of: target.user, kind: target.kind, reason: .logout, tokenEnd: target.tokenEnd, configuration: call.configuration)
+            audit.record(.logout, user: target.user, session: target.session, client: call.request.client, now: sessions.now())
+        }
+        var answer = ControlAnswer.empty
+        answer.setCookies(call.configuration.cookieRemovals())
+        return answer
+    }
+
+    private func logoutAll(_ call: Call) async throws -> ControlAnswer {
+        let caller = try await liveCaller(call)
+        let count = try await sessions.endAll(of: caller.user, reason: .logoutAll, caller: caller, configuration: call.configuration)
+        audit.record(.logoutAll, user: caller.user, session: caller.session, client: call.request.client, now: sessions.now())
+        var answer = ControlAnswer.json { $0.member("revoked", Int64(count)) }
+        answer.setCookies(call.configuration.cookieRemovals())
+        return answer
+    }
+
+    // MARK: List
+
+    private func current(_ call: Call) async throws -> ControlAnswer {
+        let caller = try await liveCaller(call)
+        // Without a record it is active all the same, with nulls: the set alone is the truth.
+        let record =
+            try await sessions.store.record(caller.session, of: caller.user, currentHash: nil)
+            ?? SessionRecord(session: caller.session, user: caller.user)
+        var json = JSONWriter()
+        SessionService.write(record, isCurrent: true, to: &json)
+        return .json(json.bytes)
+    }
+
+    private func endFromList(_ call: Call, session: [UInt8]) async throws -> ControlAnswer {
+        let caller = try await liveCaller(call)
+        guard let session = String(validating: session, as: UTF8.self), IdentifierRules.isSession(session) else { throw Refusal.sessionNotFound }
+        let isCurrent = session.isIdentical(to: caller.session)
+        let ending = try await sessions.end(
+            session, of: caller.user, kind: isCurrent ? caller.kind : nil, reason: isCurrent ? .logout : .user,
+            tokenEnd: isCurrent ? caller.token.acceptUntil : nil, configuration: call.configuration)
+        guard ending != .unknown else { throw Refusal.sessionNotFound }
+        audit.record(.sessionEnded, user: caller.user, session: session, client: call.request.client, now: sessions.now())
+        var answer = ControlAnswer.empty
+        if isCurrent { answer.setCookies(call.configuration.cookieRemovals()) }
+        return answer
+    }
+}
