@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import Foundation
+
+/// A blocking socket on the loopback interface, for the far side of a test: no event loop that the code under test could share.
+///
+/// One thread reads and one writes at a time; `shutdown` may come from any.
+package final class LoopbackSocket: Sendable {
+    let descriptor: Int32
+
+    init(descriptor: Int32) {
+        self.descriptor = descriptor
+        var one: Int32 = 1
+        setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
+    }
+
+    deinit { close(descriptor) }
+
+    /// Connects to `127.0.0.1:port`. Reads fail after `timeout` without a byte; nil waits for ever.
+    package convenience init(port: Int, timeout: Duration? = .seconds(10)) throws {
+        self.init(descriptor: try Self.make())
+        var address = Self.address(port)
+        let result = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+        }
+        guard result == 0 else { throw SocketError(call: "connect") }
+        if let timeout {
+            var value = timeval(tv_sec: Int(timeout.components.seconds), tv_usec: Int(timeout.components.attoseconds / 1_000_000_000_000))
+            setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &value, socklen_t(MemoryLayout<timeval>.size))
+        }
+    }
+
+    /// A listening socket on `port`, or on a free one for 0.
+    static func listening(port: Int) throws -> LoopbackSocket {
+        let socket = LoopbackSocket(descriptor: try make())
+        var one: Int32 = 1
+        setsockopt(socket.descriptor, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
+        var address = address(port)
+        let bound = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(socket.descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+        }
+        guard bound == 0 else { throw SocketError(call: "bind") }
+        guard listen(socket.descriptor, 128) == 0 else { throw SocketError(call: "listen") }
+        return socket
+    }
+
+    /// The port that the socket is bound to.
+    var port: Int {
+        var address = sockaddr_in()
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        _ = withUnsafeMutablePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &length) }
+        }
+        return Int(UInt16(bigEndian: address.sin_port))
+    }
+
+    /// The next connection; nil when the socket has been shut down.
+    func accept() -> LoopbackSocket? {
+        while true {
+            let accepted = Foundation.accept(descriptor, nil, nil)
+            if accepted >= 0 { return LoopbackSocket(descriptor: accepted) }
+            guard errno == EINTR || errno == ECONNABORTED else { return nil }
+        }
+    }
+
+    /// Waits for bytes; empty at the end of the stream, at an error and after the timeout.
+    package func read(atMost count: Int = 65536) -> [UInt8] {
+        [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+            filled = 0
+            while true {
+                let read = recv(descriptor, buffer.baseAddress, count, 0)
+                if read > 0 { filled = read }
+                guard read < 0, errno == EINTR else { return }
+            }
+        }
+    }
+
+    /// Writes everything; false when the other side is gone.
+    @discardableResult
+    package func write(_ bytes: [UInt8]) -> Bool {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let written = rest.withUnsafeBytes { send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            if written < 0 {
+                if errno == EINTR { continue }
+                return false
+            }
+            rest = rest.dropFirst(written)
+        }
+        return true
+    }
+
+    @discardableResult
+    package func write(_ text: String) -> Bool { write(Array(text.utf8)) }
+
+    /// Ends both directions with FIN; a blocked `read` or `accept` returns. The descriptor is closed with the last reference.
+    package func shutdown() { Foundation.shutdown(descriptor, Int32(SHUT_RDWR)) }
+
+    /// Ends the connection with RST, as a host does that knows nothing of it.
+    package func reset() {
+        var linger = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<Foundation.linger>.size))
+        // Connecting to "no address" dissolves the association: RST goes out now, whoever still holds the descriptor.
+        var none = sockaddr(sa_family: sa_family_t(AF_UNSPEC), sa_data: (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+        _ = connect(descriptor, &none, socklen_t(MemoryLayout<sockaddr>.size))
+    }
+
+    private static func make() throws -> Int32 {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { throw SocketError(call: "socket") }
+        return descriptor
+    }
+
+    private static func address(_ port: Int) -> sockaddr_in {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = in_port_t(port).bigEndian
+        address.sin_addr.s_addr = inet_addr("127.0.0.1")
+        return address
+    }
+}
+
+/// A socket call failed; names the call and errno's text.
+package struct SocketError: Error, CustomStringConvertible {
+    package let description: String
+    init(call: String) { description = "\(call): \(String(cString: strerror(errno)))" }
+}
+
+/// A TCP port on 127.0.0.1 that was free a moment ago.
+package func freePort() throws -> Int { try LoopbackSocket.listening(port: 0).port }

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import Foundation
+import Synchronization
+
+/// A real redis-server on a free port, with a folder of its own. Ends with `stop`, or with the test process.
+///
+///     try await withRedisServer { redis in
+///         try redis.command("SADD", "key", "member")
+///     }
+package final class RedisServer: Sendable {
+    /// Plain TCP on 127.0.0.1.
+    package let port: Int
+    /// TLS on 127.0.0.1, when made with certificates.
+    package let tlsPort: Int?
+    package let folder: String
+    private let arguments: [String]
+    private let password: String?
+    private let child: Mutex<ChildProcess?>
+
+    /// A Unix socket of the same server.
+    package var unixSocket: String { "\(folder)/redis.sock" }
+    /// `127.0.0.1:port`.
+    package var address: String { "127.0.0.1:\(port)" }
+
+    /// Starts a server and waits until it answers.
+    ///
+    /// - Parameters:
+    ///   - options: redis-server's, e.g. `["--maxclients", "10"]`.
+    ///   - durable: every write survives `kill` and `restart`.
+    ///   - password: `requirepass`; also used by `command`.
+    ///   - certificates: TLS on `tlsPort`; clients need no certificate unless the options say so.
+    package static func start(
+        _ options: [String] = [], durable: Bool = false, password: String? = nil, certificates: TestCertificates? = nil
+    ) async throws -> RedisServer {
+        var attempt = 1
+        while true {
+            let server = try RedisServer(options, durable: durable, password: password, certificates: certificates)
+            do {
+                try await server.launch()
+                return server
+            } catch {
+                server.stop()
+                // Somebody may have taken the port meanwhile.
+                guard attempt < 3 else { throw error }
+                attempt += 1
+            }
+        }
+    }
+
+    private init(_ options: [String], durable: Bool, password: String?, certificates: TestCertificates?) throws {
+        port = try freePort()
+        tlsPort = try certificates.map { _ in try freePort() }
+        folder = try temporaryFolder("redis")
+        self.password = password
+        child = Mutex(nil)
+        var arguments = ["--port", "\(port)", "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--daemonize", "no"]
+        arguments += ["--unixsocket", "\(folder)/redis.sock"]
+        arguments += durable ? ["--appendonly", "yes", "--appendfsync", "always"] : ["--appendonly", "no"]
+        if let password { arguments += ["--requirepass", password] }
+        if let certificates, let tlsPort {
+            arguments += ["--tls-port", "\(tlsPort)", "--tls-cert-file", certificates.certificate, "--tls-key-file", certificates.privateKey]
+            arguments += ["--tls-ca-cert-file", certificates.authority, "--tls-auth-clients", "optional"]
+        }
+        self.arguments = arguments + options
+    }
+
+    /// One command on a connection of its own, as an operator or another program would send it. Error replies are values.
+    @discardableResult
+    package func command(_ words: String...) throws -> RESPValue {
+        let connection = try connect()
+        defer { connection.close() }
+        return try connection.call(words)
+    }
+
+    /// A connection for several commands, authenticated if the server was made with a password.
+    package func connect() throws -> RESPConnection {
+        let connection = try RESPConnection(port: port)
+        if let password { try connection("AUTH", password) }
+        return connection
+    }
+
+    /// SIGKILL, as a crash.
+    package func kill() { child.withLock { $0?.kill() } }
+
+    /// Kills it if it runs, and starts it again on the same port and folder; returns when it answers.
+    package func restart() async throws {
+        kill()
+        try await launch()
+    }
+
+    /// SIGSTOP: connections stay open, nothing answers.
+    package func pause() { child.withLock { $0?.send(signal: SIGSTOP) } }
+
+    /// SIGCONT.
+    package func resume() { child.withLock { $0?.send(signal: SIGCONT) } }
+
+    /// Ends it and removes its folder.
+    package func stop() {
+        kill()
+        try? FileManager.default.removeItem(atPath: folder)
+    }
+
+    /// What the server has logged since it was launched.
+    package var log: String { (try? String(contentsOfFile: "\(folder)/log", encoding: .utf8)) ?? "" }
+
+    private func launch() async throws {
+        let started = try ChildProcess("/usr/bin/env", ["redis-server"] + arguments, output: "\(folder)/log")
+        child.withLock { $0 = started }
+        do {
+            try await eventually("redis-server answers", within: .seconds(20)) {
+                // One that has ended, perhaps because its port was taken meanwhile, is not waited for.
+                try !started.isRunning || self.answers()
+            }
+            guard started.isRunning else { throw NotInTime(description: "redis-server ended") }
+        } catch {
+            throw NotInTime(description: "\(error)\n\(log)")
+        }
+    }
+
+    private func answers() throws -> Bool {
+        let connection = try RESPConnection(port: port, timeout: .seconds(2))
+        defer { connection.close() }
+        guard case .error(let message) = try connection("PING") else { return true }
+        return !message.hasPrefix("LOADING")
+    }
+}
+
+/// Runs `body` with a Redis of its own, which is stopped afterwards.
+package func withRedisServer<Result>(
+    _ options: [String] = [], durable: Bool = false, password: String? = nil, certificates: TestCertificates? = nil,
+    isolation: isolated (any Actor)? = #isolation, _ body: (RedisServer) async throws -> Result
+) async throws -> Result {
+    let server = try await RedisServer.start(options, durable: durable, password: password, certificates: certificates)
+    defer { server.stop() }
+    return try await body(server)
+}
+
+/// A new folder under the system's one for temporary files; its maker removes it.
+package func temporaryFolder(_ name: String) throws -> String {
+    let path = FileManager.default.temporaryDirectory.appendingPathComponent("portcullis-\(name)-\(UUID().uuidString.prefix(8))").path
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    return path
+}
