@@ -158,7 +158,7 @@ struct RequestHead {
     var host = ByteRange.none
     /// Whether the client lets the connection go on after this exchange (RFC 9112 §9.3).
     var keepAlive = true
-    /// `Expect: 100-continue`, which HTTP/1.0 does not know (RFC 9110 §10.1.1).
+    /// `Expect` lists `100-continue`, which HTTP/1.0 does not know (RFC 9110 §10.1.1).
     var expectsContinue = false
     /// The one protocol that the single Upgrade field offers, where Connection names it. Nil in HTTP/1.0, and for lists.
     var upgrade: ByteRange?

@@ -6,8 +6,8 @@
 ///     [empty line]  request line  field line…  empty line
 ///
 /// Enforced: RequestLine.swift's and FieldScanner.swift's rules for each line as soon as its bytes are there; one valid Host, also in
-/// HTTP/1.0; one unambiguous length; no expectation but `100-continue`; the limits, at the latest when the bytes at hand exceed
-/// them.
+/// HTTP/1.0; one unambiguous length; the limits, at the latest when the bytes at hand exceed them. Expectations that nobody has
+/// defined are the upstream's to answer (RFC 9110 §10.1.1).
 ///
 /// One scanner serves all connections of a loop: it keeps nothing of an unfinished head, and its results are valid until the
 /// next scan. It allocates in `init` only. Confined to its loop.
@@ -89,18 +89,12 @@ final class RequestScanner {
         let section = head.section
         try judgeHost(bytes, &head)
         head.framing = try bodyLength(bytes, section, minorVersion: head.minorVersion) ?? .none
-        if let expect = section.first(.expect) {
-            // No other expectation is defined, and an unknown one must not be passed on unanswered (RFC 9110 §10.1.1).
-            guard !section.repeated.contains(.expect), equalIgnoringCase(bytes, expect.value, "100-continue") else {
-                throw .bad("Expect is not 100-continue")
-            }
-            head.expectsContinue = head.minorVersion == 1
-        }
+        head.expectsContinue = head.minorVersion == 1 && lists("100-continue", .expect, bytes, section)
         let connection = try ConnectionOptions(bytes, section)
         head.keepAlive = connection.keepsAlive(minorVersion: head.minorVersion)
         head.hasConnectionOptions = connection.others
         head.upgrade = connection.upgrade(bytes, section, minorVersion: head.minorVersion)
-        head.teTrailers = section.seen.contains(.te) && listsTrailers(bytes, section)
+        head.teTrailers = lists("trailers", .te, bytes, section)
     }
 
     private func judgeHost(_ bytes: UnsafeRawBufferPointer, _ head: inout RequestHead) throws(ScanStop) {
@@ -114,11 +108,13 @@ final class RequestScanner {
         guard sameAuthority(bytes, authority, host, defaultPort: head.defaultPort(pointer)) else { throw .bad("target and Host disagree") }
     }
 
-    private func listsTrailers(_ bytes: UnsafeRawBufferPointer, _ section: FieldSection) -> Bool {
-        for index in 0..<section.count where section[index].kind == .te {
+    /// Whether one of the fields of a kind lists a word (given in lower case).
+    private func lists(_ word: StaticString, _ kind: FieldKind, _ bytes: UnsafeRawBufferPointer, _ section: FieldSection) -> Bool {
+        guard section.seen.contains(kind) else { return false }
+        for index in 0..<section.count where section[index].kind == kind {
             var elements = ListElements(bytes, section[index].value)
             while let element = elements.next() {
-                if equalIgnoringCase(bytes, element, "trailers") { return true }
+                if equalIgnoringCase(bytes, element, word) { return true }
             }
         }
         return false
