@@ -1,0 +1,475 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import NIOCore
+
+/// Decides what happens on a client's connection; `RedisClient` performs. Knows no channel and no clock.
+///
+///              start            connected          last OK
+///     initial ───────▶ connecting ───────▶ handshaking ───────▶ ready
+///                       ▲     │                │                  │
+///                 timer │     └────────────────┴──────────────────┘
+///                       │            lost, refused, late, garbage │
+///                       └──────────── backingOff ◀────────────────┘            close: any ──▶ closed
+///
+/// Enforced: replies are matched to commands in order, only to commands that were written, and never across connections (each has a number, and
+/// what an older one says is ignored); a command's deadline costs the connection; every request that came in goes out exactly once, in an action.
+struct ConnectionMachine<Request>: ~Copyable {
+    /// Numbers the connections of a client.
+    typealias ConnectionID = UInt64
+
+    /// What is sent at the beginning, and what it is answered with.
+    enum HandshakeStep: String, Equatable {
+        case auth = "AUTH"
+        case select = "SELECT"
+        case ping = "PING"
+
+        var expected: RedisReply { self == .ping ? .simple(Array("PONG".utf8)) : .simple(Array("OK".utf8)) }
+    }
+
+    struct Settings {
+        var handshake: [HandshakeStep]
+        var connectTimeout: TimeAmount
+        var commandTimeout: TimeAmount
+        var depth: Int
+    }
+
+    /// A command that came before there was a connection for the first time.
+    struct Waiting {
+        let command: RedisCommand
+        let request: Request
+        let deadline: NIODeadline
+    }
+
+    /// What was outstanding when a connection ended, oldest first. `first sent` were written, the others never left.
+    struct Ending {
+        enum Cause: Equatable { case unavailable, timedOut, violation }
+        let requests: CircularBuffer<Request>
+        let sent: Int
+        let cause: Cause
+
+        func failure(at index: Int) -> RedisFailure {
+            switch cause {
+            case .unavailable: .unavailable(wasSent: index < sent)
+            case .timedOut: .timedOut(wasSent: index < sent)
+            case .violation: .protocolViolation(wasSent: index < sent)
+            }
+        }
+    }
+
+    private enum State: ~Copyable {
+        case initial
+        case connecting(Opening)
+        case handshaking(Opening)
+        case ready(Ready)
+        case backingOff(until: NIODeadline, failures: Int)
+        case closed
+    }
+
+    private struct Opening: ~Copyable {
+        let deadline: NIODeadline
+        /// Attempts in a row that have failed before this one.
+        let failures: Int
+        /// Only the very first attempt lets commands wait.
+        let isFirst: Bool
+        var waiting = CircularBuffer<Waiting>()
+        /// Steps of the handshake that have been answered.
+        var answered = 0
+
+        var due: NIODeadline { min(deadline, waiting.first?.deadline ?? .distantFuture) }
+
+        consuming func ending(_ cause: Ending.Cause) -> Ending {
+            Ending(requests: CircularBuffer(waiting.map(\.request)), sent: 0, cause: cause)
+        }
+    }
+
+    private struct Ready: ~Copyable {
+        /// Written together, with one deadline.
+        struct Batch {
+            var outstanding: Int
+            var deadline: NIODeadline
+        }
+
+        var pending = CircularBuffer<Request>(initialCapacity: 64)
+        var batches = CircularBuffer<Batch>(initialCapacity: 8)
+        /// How many of `pending` have been written; the rest leaves with the next flush.
+        var sent = 0
+        var hasFlushScheduled = false
+        /// The oldest deadline was moved once because the loop itself was late, see `timerFired`.
+        var wasForgiven = false
+
+        consuming func ending(_ cause: Ending.Cause) -> Ending { Ending(requests: pending, sent: sent, cause: cause) }
+    }
+
+    /// A timer that fires later than that shows that this loop was held up, and perhaps not Redis: replies may lie unread in the socket.
+    static var lateness: TimeAmount { .milliseconds(20) }
+    /// Time for the loop to read what is there, once.
+    static var forgiveness: TimeAmount { .milliseconds(10) }
+
+    private let settings: Settings
+    /// Taken out while an event is decided, `closed` stands in for it meanwhile.
+    private var state = State.initial
+    private var backoff: Backoff
+    private var connection: ConnectionID = 0
+
+    init(_ settings: Settings, seed: UInt64) {
+        self.settings = settings
+        backoff = Backoff(seed: seed)
+    }
+
+    // MARK: Events of the owner
+
+    enum StartAction: Equatable {
+        case connect(ConnectionID)
+        case none
+    }
+
+    mutating func start(now: NIODeadline) -> StartAction {
+        switch exchange(&state, with: .closed) {
+        case .initial:
+            return .connect(open(failures: 0, isFirst: true, now: now))
+        case .connecting(let opening):
+            state = .connecting(opening)
+        case .handshaking(let opening):
+            state = .handshaking(opening)
+        case .ready(let ready):
+            state = .ready(ready)
+        case .backingOff(let until, let failures):
+            state = .backingOff(until: until, failures: failures)
+        case .closed:
+            state = .closed
+        }
+        return .none
+    }
+
+    enum SendAction: Equatable {
+        /// Add its bytes to what leaves next, and see to a flush at the end of this tick if told so.
+        case append(scheduleFlush: Bool)
+        /// It is kept until the first connection is ready.
+        case hold
+        case refuse(RedisFailure)
+    }
+
+    /// The hot path. `now` is only evaluated where a command is held.
+    mutating func send(_ command: RedisCommand, _ request: Request, now: @autoclosure () -> NIODeadline) -> SendAction {
+        switch exchange(&state, with: .closed) {
+        case .ready(var ready):
+            guard ready.pending.count < settings.depth else {
+                state = .ready(ready)
+                return .refuse(.unavailable(wasSent: false))
+            }
+            ready.pending.append(request)
+            let scheduleFlush = !ready.hasFlushScheduled
+            ready.hasFlushScheduled = true
+            state = .ready(ready)
+            return .append(scheduleFlush: scheduleFlush)
+        case .connecting(var opening):
+            let action = hold(command, request, in: &opening, now: now())
+            state = .connecting(opening)
+            return action
+        case .handshaking(var opening):
+            let action = hold(command, request, in: &opening, now: now())
+            state = .handshaking(opening)
+            return action
+        case .initial:
+            state = .initial
+        case .backingOff(let until, let failures):
+            state = .backingOff(until: until, failures: failures)
+        case .closed:
+            state = .closed
+        }
+        return .refuse(.unavailable(wasSent: false))
+    }
+
+    enum FlushAction: Equatable {
+        /// Write everything that was appended.
+        case write
+        case none
+    }
+
+    /// The tick's end.
+    mutating func flush(now: NIODeadline) -> FlushAction {
+        switch exchange(&state, with: .closed) {
+        case .ready(var ready):
+            let count = ready.pending.count - ready.sent
+            ready.hasFlushScheduled = false
+            if count > 0 {
+                ready.batches.append(Ready.Batch(outstanding: count, deadline: now + settings.commandTimeout))
+                ready.sent += count
+            }
+            state = .ready(ready)
+            return count > 0 ? .write : .none
+        case .initial:
+            state = .initial
+        case .connecting(let opening):
+            state = .connecting(opening)
+        case .handshaking(let opening):
+            state = .handshaking(opening)
+        case .backingOff(let until, let failures):
+            state = .backingOff(until: until, failures: failures)
+        case .closed:
+            state = .closed
+        }
+        return .none
+    }
+
+    enum CloseAction {
+        case end(Ending)
+        case none
+    }
+
+    mutating func close() -> CloseAction {
+        switch exchange(&state, with: .closed) {
+        case .initial:
+            state = .closed
+            return .end(Ending(requests: [], sent: 0, cause: .unavailable))
+        case .backingOff:
+            state = .closed
+            return .end(Ending(requests: [], sent: 0, cause: .unavailable))
+        case .connecting(let opening):
+            state = .closed
+            return .end(opening.ending(.unavailable))
+        case .handshaking(let opening):
+            state = .closed
+            return .end(opening.ending(.unavailable))
+        case .ready(let ready):
+            state = .closed
+            return .end(ready.ending(.unavailable))
+        case .closed:
+            state = .closed
+            return .none
+        }
+    }
+
+    // MARK: Events of the connection
+
+    enum ConnectedAction: Equatable {
+        /// Send the handshake's commands.
+        case handshake
+        /// Nobody waits for this connection any more: close it.
+        case discard
+    }
+
+    mutating func connected(_ id: ConnectionID) -> ConnectedAction {
+        switch exchange(&state, with: .closed) {
+        case .connecting(let opening):
+            guard id == connection else {
+                state = .connecting(opening)
+                return .discard
+            }
+            state = .handshaking(opening)
+            return .handshake
+        case .initial:
+            state = .initial
+        case .handshaking(let opening):
+            state = .handshaking(opening)
+        case .ready(let ready):
+            state = .ready(ready)
+        case .backingOff(let until, let failures):
+            state = .backingOff(until: until, failures: failures)
+        case .closed:
+            state = .closed
+        }
+        return .discard
+    }
+
+    enum ReplyAction {
+        case deliver(Request)
+        /// A step of the handshake is done.
+        case proceed
+        /// The connection can be used; these have waited for it.
+        case ready(CircularBuffer<Waiting>)
+        /// Redis does not let us in.
+        case refused(HandshakeStep, Ending)
+        /// A reply that nobody has asked for, or not such a one: what comes next cannot be told.
+        case violation(Ending)
+        case ignore
+    }
+
+    mutating func reply(_ reply: RedisReply, from id: ConnectionID, now: @autoclosure () -> NIODeadline) -> ReplyAction {
+        switch exchange(&state, with: .closed) {
+        case .ready(var ready):
+            guard id == connection else {
+                state = .ready(ready)
+                return .ignore
+            }
+            guard ready.sent > 0, let request = ready.pending.popFirst() else {
+                backOff(failures: 0, now: now())
+                return .violation(ready.ending(.violation))
+            }
+            ready.sent -= 1
+            ready.wasForgiven = false
+            ready.batches[ready.batches.startIndex].outstanding -= 1
+            if ready.batches[ready.batches.startIndex].outstanding == 0 { ready.batches.removeFirst() }
+            state = .ready(ready)
+            return .deliver(request)
+        case .handshaking(var opening):
+            guard id == connection else {
+                state = .handshaking(opening)
+                return .ignore
+            }
+            let step = settings.handshake[opening.answered]
+            if case .error = reply {
+                backOff(failures: opening.failures + 1, now: now())
+                return .refused(step, opening.ending(.unavailable))
+            }
+            guard reply == step.expected else {
+                backOff(failures: opening.failures + 1, now: now())
+                return .violation(opening.ending(.violation))
+            }
+            opening.answered += 1
+            guard opening.answered == settings.handshake.count else {
+                state = .handshaking(opening)
+                return .proceed
+            }
+            state = .ready(Ready())
+            return .ready(opening.waiting)
+        case .initial:
+            state = .initial
+        case .connecting(let opening):
+            state = .connecting(opening)
+        case .backingOff(let until, let failures):
+            state = .backingOff(until: until, failures: failures)
+        case .closed:
+            state = .closed
+        }
+        return .ignore
+    }
+
+    enum LossAction {
+        case end(Ending)
+        case ignore
+    }
+
+    /// Could not be made, was closed by the other side, or (`cause`) sent what cannot be read.
+    mutating func lost(_ id: ConnectionID, cause: Ending.Cause = .unavailable, now: NIODeadline) -> LossAction {
+        switch exchange(&state, with: .closed) {
+        case .connecting(let opening):
+            guard id == connection else {
+                state = .connecting(opening)
+                return .ignore
+            }
+            backOff(failures: opening.failures + 1, now: now)
+            return .end(opening.ending(cause))
+        case .handshaking(let opening):
+            guard id == connection else {
+                state = .handshaking(opening)
+                return .ignore
+            }
+            backOff(failures: opening.failures + 1, now: now)
+            return .end(opening.ending(cause))
+        case .ready(let ready):
+            guard id == connection else {
+                state = .ready(ready)
+                return .ignore
+            }
+            backOff(failures: 0, now: now)
+            return .end(ready.ending(cause))
+        case .initial:
+            state = .initial
+        case .backingOff(let until, let failures):
+            state = .backingOff(until: until, failures: failures)
+        case .closed:
+            state = .closed
+        }
+        return .ignore
+    }
+
+    // MARK: Time
+
+    /// When `timerFired` is due at the latest; nil: there is nothing to wait for. A timer that fires too early does no harm.
+    var due: NIODeadline? {
+        switch state {
+        case .initial: nil
+        case .closed: nil
+        case .connecting(let opening): opening.due
+        case .handshaking(let opening): opening.due
+        case .ready(let ready): ready.batches.first?.deadline
+        case .backingOff(let until, _): until
+        }
+    }
+
+    enum TimerAction {
+        case connect(ConnectionID)
+        /// The connection was not made, or its handshake not answered, in time.
+        case giveUp(Ending)
+        /// A command was not answered in time.
+        case timeOut(Ending)
+        /// These have waited too long for the first connection, which may still come.
+        case expire([Request])
+        case none
+    }
+
+    mutating func timerFired(now: NIODeadline) -> TimerAction {
+        switch exchange(&state, with: .closed) {
+        case .initial:
+            state = .initial
+            return .none
+        case .closed:
+            state = .closed
+            return .none
+        case .backingOff(let until, let failures):
+            guard until <= now else {
+                state = .backingOff(until: until, failures: failures)
+                return .none
+            }
+            return .connect(open(failures: failures, isFirst: false, now: now))
+        case .connecting(var opening):
+            guard opening.deadline > now else {
+                backOff(failures: opening.failures + 1, now: now)
+                return .giveUp(opening.ending(.unavailable))
+            }
+            let expired = Self.expire(&opening.waiting, now)
+            state = .connecting(opening)
+            return expired.isEmpty ? .none : .expire(expired)
+        case .handshaking(var opening):
+            guard opening.deadline > now else {
+                backOff(failures: opening.failures + 1, now: now)
+                return .giveUp(opening.ending(.unavailable))
+            }
+            let expired = Self.expire(&opening.waiting, now)
+            state = .handshaking(opening)
+            return expired.isEmpty ? .none : .expire(expired)
+        case .ready(var ready):
+            guard let deadline = ready.batches.first?.deadline, deadline <= now else {
+                state = .ready(ready)
+                return .none
+            }
+            if now - deadline > Self.lateness, !ready.wasForgiven {
+                ready.wasForgiven = true
+                ready.batches[ready.batches.startIndex].deadline = now + Self.forgiveness
+                state = .ready(ready)
+                return .none
+            }
+            backOff(failures: 0, now: now)
+            return .timeOut(ready.ending(.timedOut))
+        }
+    }
+
+    // MARK: Transitions
+
+    private mutating func open(failures: Int, isFirst: Bool, now: NIODeadline) -> ConnectionID {
+        connection += 1
+        state = .connecting(Opening(deadline: now + settings.connectTimeout, failures: failures, isFirst: isFirst))
+        return connection
+    }
+
+    private mutating func backOff(failures: Int, now: NIODeadline) {
+        state = .backingOff(until: now + backoff.delay(afterFailures: failures), failures: failures)
+    }
+
+    private func hold(_ command: RedisCommand, _ request: Request, in opening: inout Opening, now: NIODeadline) -> SendAction {
+        guard opening.isFirst, opening.waiting.count < settings.depth else { return .refuse(.unavailable(wasSent: false)) }
+        opening.waiting.append(Waiting(command: command, request: request, deadline: now + settings.commandTimeout))
+        return .hold
+    }
+
+    private static func expire(_ waiting: inout CircularBuffer<Waiting>, _ now: NIODeadline) -> [Request] {
+        var expired: [Request] = []
+        while let first = waiting.first, first.deadline <= now {
+            expired.append(first.request)
+            waiting.removeFirst()
+        }
+        return expired
+    }
+}

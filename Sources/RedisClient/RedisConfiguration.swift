@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import NIOCore
+import NIOSSL
+
+/// Where a Redis is and how to talk to it. Immutable once a client has it.
+package struct RedisConfiguration: Sendable {
+    package enum Address: Sendable, Hashable {
+        /// A name or an IP address (v6 without brackets), over TCP.
+        case host(String, port: Int)
+        /// A Unix socket.
+        case unix(path: String)
+    }
+
+    package var address: Address
+    /// ACL user; without it, `password` is the default user's.
+    package var username: String?
+    package var password: String?
+    /// Selected on every connection; 0 is what Redis starts with.
+    package var database: Int
+    /// Nil: not encrypted.
+    package var tls: RedisTLS?
+    /// For all of a connection's beginning together: name resolution, TCP, TLS, AUTH, SELECT, PING.
+    package var connectTimeout: TimeAmount
+    /// From the write of a command to its reply. A passed one costs the connection, as the order of what comes later is in doubt.
+    package var commandTimeout: TimeAmount
+    package var limits: RedisLimits
+
+    package init(
+        address: Address, username: String? = nil, password: String? = nil, database: Int = 0, tls: RedisTLS? = nil,
+        connectTimeout: TimeAmount = .seconds(1), commandTimeout: TimeAmount = .milliseconds(250), limits: RedisLimits = RedisLimits()
+    ) {
+        self.address = address
+        self.username = username
+        self.password = password
+        self.database = database
+        self.tls = tls
+        self.connectTimeout = connectTimeout
+        self.commandTimeout = commandTimeout
+        self.limits = limits
+    }
+}
+
+/// TLS towards Redis: the certificates, read and checked once.
+package struct RedisTLS: Sendable {
+    let context: NIOSSLContext
+    let serverName: String?
+
+    /// - Parameter serverName: what the certificate must be for, and SNI; nil: the address' host, by name or by IP address.
+    /// - Throws: NIOSSL's errors, also for a server name that is an IP address or none at all.
+    package init(_ configuration: TLSConfiguration, serverName: String? = nil) throws {
+        var configuration = configuration
+        // A connection that is given up is usually one whose other side is silent: no long wait for its farewell.
+        configuration.shutdownTimeout = .milliseconds(500)
+        context = try NIOSSLContext(configuration: configuration)
+        self.serverName = serverName
+        if let serverName { _ = try NIOSSLClientHandler(context: context, serverHostname: serverName) }
+    }
+
+    /// The handler for a connection to this address.
+    func makeHandler(for address: RedisConfiguration.Address) throws -> NIOSSLClientHandler {
+        if case .host(let host, _) = address, serverName == nil, (try? SocketAddress(ipAddress: host, port: 0)) == nil {
+            return try NIOSSLClientHandler(context: context, serverHostname: host)
+        }
+        // Without a name NIOSSL compares the certificate with the peer's IP address.
+        return try NIOSSLClientHandler(context: context, serverHostname: serverName)
+    }
+}
+
+/// What one connection may use up. The defaults are far above what sessions need: they bound the damage of a peer that is broken or no Redis.
+package struct RedisLimits: Sendable, Equatable {
+    /// Commands of which the reply is outstanding; one more is refused. At 12 µs a request, a loop gathers 20 000 in the default command timeout.
+    package var pipelineDepth = 16_384
+    /// One reply with all that is nested in it, bytes.
+    package var replyBytes = 64 * 1024 * 1024
+    /// Elements of one reply, nested ones included. hiredis allocates by an array's announced length, before the elements come.
+    package var replyElements = 1024 * 1024
+    /// A simple string or an error, bytes. Redis' own are shorter than 1 KiB but for errors of scripts.
+    package var lineBytes = 64 * 1024
+    /// Arrays within arrays: hiredis' own limit.
+    package var nesting = 7
+
+    package init() {}
+}
