@@ -12,9 +12,23 @@ struct PasswordHash: Sendable {
     /// Without the closing NUL.
     let text: [UInt8]
 
-    /// Nil where the text is none that the system's libcrypt understands.
+    /// Characters of the shortest digest of a method that is accepted (MD5).
+    private static let shortestDigest = 22
+
+    /// What an unknown user is hashed with where a file has no hash to take the cost from. It has no digest: nothing matches it.
+    static let decoy = PasswordHash(setting: Array("$6$portcullis.decoy$".utf8))
+
+    /// Nil where the text is no whole hash that the system's libcrypt understands. The methods without `$` are refused: they look at eight characters,
+    /// and take a password that somebody wrote down as it is for a hash.
     init?(_ text: [UInt8]) {
-        guard !text.isEmpty, text.count <= Self.byteLimit, !text.contains(0) else { return nil }
+        let dollar = UInt8(ascii: "$")
+        guard text.first == dollar, text.suffix(Self.shortestDigest).count == Self.shortestDigest, !text.suffix(Self.shortestDigest).contains(dollar)
+        else { return nil }
+        self.init(setting: text)
+    }
+
+    private init?(setting text: [UInt8]) {
+        guard text.count <= Self.byteLimit, !text.contains(0) else { return nil }
         let understood = Self.withCString(text) { portcullis_crypt_understands($0) != 0 }
         guard understood else { return nil }
         self.text = text

@@ -33,7 +33,7 @@ package struct UsersFile: Sendable {
         self.hashes = hashes
         // It may be some user's: what matches it authenticates nobody (`authenticates`).
         let frequent = Dictionary(grouping: hashes.values, by: \.kind).values.max { $0.count < $1.count }
-        decoy = frequent?.first ?? PasswordHash(Array("$6$portcullis.decoy$".utf8))
+        decoy = frequent?.first ?? PasswordHash.decoy
     }
 
     /// Whether `password` is the user's. Takes the time of one hash whether there is such a user or not; blocks, see `PasswordHash.matches`.

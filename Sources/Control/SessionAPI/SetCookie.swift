@@ -8,7 +8,7 @@ extension ControlConfiguration {
     func cookies(access: AccessToken, refresh: RefreshToken, sessionEnd: UnixMilliseconds, now: UnixMilliseconds) -> [String] {
         guard cookies.enabled else { return [] }
         return [
-            cookie(cookies.accessName, access.text, path: "/", maxAge: access.expiresAt - now / 1000),
+            cookie(cookies.accessName, access.text, path: "/", maxAge: (access.expiresAt * 1000 - now) / 1000),
             cookie(cookies.refreshName, refresh.text, path: refreshPath, maxAge: (sessionEnd - now) / 1000),
         ]
     }
