@@ -110,7 +110,8 @@ struct ConnectionMachine<Request>: ~Copyable {
     /// Taken out while an event is decided, `closed` stands in for it meanwhile.
     private var state = State.initial
     private var backoff: Backoff
-    private var connection: ConnectionID = 0
+    /// The present one's number, or the last one's.
+    private(set) var connection: ConnectionID = 0
 
     init(_ settings: Settings, seed: UInt64) {
         self.settings = settings

@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import NIOCore
+import Testing
+
+@testable import RedisClient
+
+private typealias Machine = ConnectionMachine<Int>
+
+/// The machine in each of its states, and each event in each of them.
+@Suite("The connection's state machine")
+struct ConnectionMachineTests {
+    enum Stage: CaseIterable {
+        case initial, connecting, reconnecting, handshaking, ready, backingOff, closed
+    }
+
+    private static let connect = TimeAmount.seconds(1)
+    private static let command = TimeAmount.milliseconds(250)
+    private static let ok = RedisReply.simple(Array("OK".utf8))
+    private static let pong = RedisReply.simple(Array("PONG".utf8))
+    private let ping = RedisCommand("PING")
+    private let start = NIODeadline.uptimeNanoseconds(1_000_000_000)
+
+    /// A machine in that state at `start`.
+    private func machine(_ stage: Stage, depth: Int = 4, steps: [Machine.HandshakeStep] = [.auth, .ping]) -> Machine {
+        var machine = Machine(
+            Machine.Settings(handshake: steps, connectTimeout: Self.connect, commandTimeout: Self.command, depth: depth), seed: 1)
+        if stage == .initial { return machine }
+        _ = machine.start(now: start)
+        switch stage {
+        case .initial, .connecting:
+            break
+        case .reconnecting:
+            _ = machine.lost(1, now: start)
+            _ = machine.timerFired(now: start + .seconds(1))
+            return machine
+        case .handshaking:
+            _ = machine.connected(1)
+        case .ready:
+            _ = machine.connected(1)
+            _ = machine.reply(Self.ok, from: 1, now: start)
+            _ = machine.reply(Self.pong, from: 1, now: start)
+        case .backingOff:
+            _ = machine.lost(1, now: start)
+        case .closed:
+            _ = machine.close()
+        }
+        return machine
+    }
+
+    // MARK: start
+
+    @Test("start connects, once", arguments: Stage.allCases)
+    func starting(_ stage: Stage) {
+        var machine = machine(stage)
+        let due = machine.due
+        switch stage {
+        case .initial:
+            #expect(machine.start(now: start) == .connect(1))
+            #expect(machine.due == start + Self.connect)
+        case .connecting, .reconnecting, .handshaking, .ready, .backingOff, .closed:
+            #expect(machine.start(now: start) == .none)
+            #expect(machine.due == due)
+        }
+    }
+
+    // MARK: send
+
+    @Test("a command is sent when ready, waits in the first attempt alone, and is refused else", arguments: Stage.allCases)
+    func sending(_ stage: Stage) {
+        var machine = machine(stage)
+        let action = machine.send(ping, 7, now: start)
+        switch stage {
+        case .ready: #expect(action == .append(scheduleFlush: true))
+        case .connecting, .handshaking:
+            #expect(action == .hold)
+            #expect(machine.due == start + Self.command)
+        case .initial, .reconnecting, .backingOff, .closed: #expect(action == .refuse(.unavailable(wasSent: false)))
+        }
+    }
+
+    @Test("one flush is scheduled for all commands of a tick, and a new one after it")
+    func oneFlush() {
+        var machine = machine(.ready)
+        #expect(machine.send(ping, 1, now: start) == .append(scheduleFlush: true))
+        #expect(machine.send(ping, 2, now: start) == .append(scheduleFlush: false))
+        #expect(machine.flush(now: start) == .write)
+        #expect(machine.send(ping, 3, now: start) == .append(scheduleFlush: true))
+    }
+
+    @Test("more commands than the pipeline's depth are refused as not sent", arguments: [Stage.ready, .connecting, .handshaking])
+    func depth(_ stage: Stage) {
+        var machine = machine(stage, depth: 2)
+        for request in 1...2 { #expect(machine.send(ping, request, now: start) != .refuse(.unavailable(wasSent: false))) }
+        #expect(machine.send(ping, 3, now: start) == .refuse(.unavailable(wasSent: false)))
+    }
+
+    // MARK: flush
+
+    @Test("a flush writes what a ready connection has gathered, and nothing else", arguments: Stage.allCases)
+    func flushing(_ stage: Stage) {
+        var machine = machine(stage)
+        #expect(machine.flush(now: start) == .none)
+        guard stage == .ready else { return }
+        #expect(machine.due == nil)
+        _ = machine.send(ping, 1, now: start)
+        #expect(machine.flush(now: start) == .write)
+        #expect(machine.due == start + Self.command)
+    }
+
+    // MARK: connected
+
+    @Test("a channel that is up is greeted if it is awaited, and closed else", arguments: Stage.allCases)
+    func connecting(_ stage: Stage) {
+        var machine = machine(stage)
+        let id = machine.connection
+        switch stage {
+        case .connecting, .reconnecting: #expect(machine.connected(id) == .handshake)
+        case .initial, .handshaking, .ready, .backingOff, .closed: #expect(machine.connected(id) == .discard)
+        }
+    }
+
+    @Test("a channel of an attempt that was given up is closed")
+    func staleConnect() {
+        var machine = machine(.reconnecting)
+        let id = machine.connection
+        #expect(machine.connected(id - 1) == .discard)
+        #expect(machine.connected(id) == .handshake)
+    }
+
+    // MARK: reply
+
+    @Test("a reply without a question is a violation on a live connection, and ignored else", arguments: Stage.allCases)
+    func unasked(_ stage: Stage) {
+        var machine = machine(stage)
+        let id = machine.connection
+        let action = machine.reply(.integer(1), from: id, now: start)
+        switch (stage, action) {
+        case (.ready, .violation(let ending)), (.handshaking, .violation(let ending)):
+            #expect(ending.requests.isEmpty)
+            #expect(machine.due != nil, "it will connect again")
+        case (.initial, .ignore), (.connecting, .ignore), (.reconnecting, .ignore), (.backingOff, .ignore), (.closed, .ignore): break
+        default: Issue.record("\(stage): \(action)")
+        }
+    }
+
+    @Test("a reply never belongs to a command that has not left yet")
+    func replyBeforeFlush() {
+        var machine = machine(.ready)
+        let id = machine.connection
+        _ = machine.send(ping, 1, now: start)
+        guard case .violation(let ending) = machine.reply(.integer(1), from: id, now: start) else {
+            Issue.record("it was taken for the command's reply")
+            return
+        }
+        #expect(Array(ending.requests) == [1])
+        #expect(ending.failure(at: 0) == .protocolViolation(wasSent: false))
+    }
+
+    @Test("replies go to the commands in their order, over several flushes")
+    func order() {
+        var machine = machine(.ready)
+        let id = machine.connection
+        var delivered: [Int] = []
+        for request in 1...2 { _ = machine.send(ping, request, now: start) }
+        _ = machine.flush(now: start)
+        _ = machine.send(ping, 3, now: start)
+        _ = machine.flush(now: start + .milliseconds(100))
+        for _ in 1...3 {
+            if case .deliver(let request) = machine.reply(.null, from: id, now: start) { delivered.append(request) }
+            if delivered.count == 2 { #expect(machine.due == start + .milliseconds(350), "the deadline is that of the oldest") }
+        }
+        #expect(delivered == [1, 2, 3])
+        #expect(machine.due == nil)
+    }
+
+    @Test("what an older connection still says is ignored", arguments: [Stage.handshaking, .ready])
+    func staleReply(_ stage: Stage) {
+        var machine = machine(stage)
+        let id = machine.connection
+        _ = machine.send(ping, 1, now: start)
+        _ = machine.flush(now: start)
+        guard case .ignore = machine.reply(Self.ok, from: id + 1, now: start), case .ignore = machine.lost(id + 1, now: start) else {
+            Issue.record("it was not ignored")
+            return
+        }
+    }
+
+    @Test("the handshake ends with the last expected reply, and hands over what has waited")
+    func handshake() {
+        var machine = machine(.handshaking)
+        let id = machine.connection
+        _ = machine.send(ping, 1, now: start)
+        guard case .proceed = machine.reply(Self.ok, from: id, now: start) else { return fail("AUTH's reply was not taken") }
+        _ = machine.send(ping, 2, now: start)
+        guard case .ready(let waiting) = machine.reply(Self.pong, from: id, now: start) else { return fail("not ready") }
+        #expect(waiting.map(\.request) == [1, 2])
+        #expect(machine.due == nil)
+    }
+
+    @Test("an error in the handshake means not connected, whatever it says", arguments: ["WRONGPASS no", "NOAUTH", "LOADING", "ERR max"])
+    func refused(_ text: String) {
+        var machine = machine(.handshaking)
+        let id = machine.connection
+        _ = machine.send(ping, 1, now: start)
+        guard case .refused(.auth, let ending) = machine.reply(.error(Array(text.utf8)), from: id, now: start) else {
+            return fail("not refused")
+        }
+        #expect(ending.failure(at: 0) == .unavailable(wasSent: false))
+        #expect(machine.send(ping, 2, now: start) == .refuse(.unavailable(wasSent: false)))
+    }
+
+    @Test("an error reply to a command is a reply")
+    func errorReply() {
+        var machine = machine(.ready)
+        let id = machine.connection
+        _ = machine.send(ping, 1, now: start)
+        _ = machine.flush(now: start)
+        guard case .deliver(1) = machine.reply(.error(Array("LOADING".utf8)), from: id, now: start) else { return fail("not delivered") }
+        #expect(machine.send(ping, 2, now: start) == .append(scheduleFlush: true))
+    }
+
+    // MARK: lost
+
+    @Test("a lost connection fails what was outstanding and is made again after a pause", arguments: Stage.allCases)
+    func losing(_ stage: Stage) {
+        var machine = machine(stage)
+        let id = machine.connection
+        _ = machine.send(ping, 1, now: start)
+        _ = machine.flush(now: start)
+        _ = machine.send(ping, 2, now: start)
+        let now = start + .milliseconds(1)
+        switch (stage, machine.lost(id, now: now)) {
+        case (.ready, .end(let ending)):
+            #expect(Array(ending.requests) == [1, 2])
+            #expect(ending.failure(at: 0) == .unavailable(wasSent: true))
+            #expect(ending.failure(at: 1) == .unavailable(wasSent: false))
+            expectPause(machine.due, after: now, failures: 0)
+        case (.connecting, .end(let ending)), (.handshaking, .end(let ending)):
+            #expect(Array(ending.requests) == [1, 2])
+            #expect(ending.failure(at: 1) == .unavailable(wasSent: false))
+            expectPause(machine.due, after: now, failures: 1)
+        case (.reconnecting, .end(let ending)):
+            #expect(ending.requests.isEmpty)
+            expectPause(machine.due, after: now, failures: 2)
+        case (.initial, .ignore), (.backingOff, .ignore), (.closed, .ignore): break
+        case (let stage, let action): Issue.record("\(stage): \(action)")
+        }
+    }
+
+    @Test("unreadable bytes fail what was outstanding as a violation")
+    func unreadable() {
+        var machine = machine(.ready)
+        let id = machine.connection
+        _ = machine.send(ping, 1, now: start)
+        _ = machine.flush(now: start)
+        guard case .end(let ending) = machine.lost(id, cause: .violation, now: start) else { return fail("not ended") }
+        #expect(ending.failure(at: 0) == .protocolViolation(wasSent: true))
+    }
+
+    // MARK: time
+
+    @Test("a timer that fires before anything is due changes nothing", arguments: Stage.allCases)
+    func earlyTimer(_ stage: Stage) {
+        var machine = machine(stage)
+        let id = machine.connection
+        _ = machine.send(ping, 1, now: start)
+        _ = machine.flush(now: start)
+        let due = machine.due
+        guard case .none = machine.timerFired(now: start + .milliseconds(1)) else { return fail("it did something") }
+        #expect(machine.due == due)
+        if stage == .ready, case .deliver(1) = machine.reply(.null, from: id, now: start) {} else { #expect(stage != .ready) }
+    }
+
+    @Test("a timer that is due gives up, times out, or connects again", arguments: Stage.allCases)
+    func dueTimer(_ stage: Stage) {
+        var machine = machine(stage)
+        let id = machine.connection
+        if stage == .ready {
+            _ = machine.send(ping, 1, now: start)
+            _ = machine.flush(now: start)
+            _ = machine.send(ping, 2, now: start)
+        }
+        guard let due = machine.due else {
+            #expect(stage == .initial || stage == .closed)
+            guard case .none = machine.timerFired(now: .distantFuture - .hours(1)) else { return fail("\(stage) did something") }
+            return
+        }
+        switch (stage, machine.timerFired(now: due)) {
+        case (.connecting, .giveUp(let ending)), (.reconnecting, .giveUp(let ending)), (.handshaking, .giveUp(let ending)):
+            #expect(ending.requests.isEmpty)
+            #expect(machine.send(ping, 3, now: due) == .refuse(.unavailable(wasSent: false)), "the first attempt is over")
+        case (.ready, .timeOut(let ending)):
+            #expect(Array(ending.requests) == [1, 2])
+            #expect(ending.failure(at: 0) == .timedOut(wasSent: true))
+            #expect(ending.failure(at: 1) == .timedOut(wasSent: false))
+            guard case .ignore = machine.reply(.null, from: id, now: due) else { return fail("a late reply was taken") }
+        case (.backingOff, .connect(let next)):
+            #expect(next == id + 1)
+            #expect(machine.due == due + Self.connect)
+        case (let stage, let action): Issue.record("\(stage): \(action)")
+        }
+    }
+
+    @Test("a command that waits too long for the first connection is timed out, unsent, and the attempt goes on", arguments: [Stage.connecting, .handshaking])
+    func expiring(_ stage: Stage) {
+        var machine = machine(stage)
+        _ = machine.send(ping, 1, now: start)
+        _ = machine.send(ping, 2, now: start + .milliseconds(100))
+        guard case .expire([1]) = machine.timerFired(now: start + Self.command) else { return fail("not expired") }
+        #expect(machine.due == start + .milliseconds(350))
+    }
+
+    @Test("a loop that was late itself reads what there is once before it gives up")
+    func forgiven() {
+        var machine = machine(.ready)
+        let id = machine.connection
+        for request in 1...2 {
+            _ = machine.send(ping, request, now: start)
+            _ = machine.flush(now: start)
+        }
+        let late = start + .milliseconds(400)
+        guard case .none = machine.timerFired(now: late) else { return fail("timed out at once") }
+        guard case .deliver(1) = machine.reply(.null, from: id, now: late) else { return fail("reply not taken") }
+        guard case .none = machine.timerFired(now: late) else { return fail("the next one is not given its chance") }
+        guard let due = machine.due, case .timeOut = machine.timerFired(now: due + .milliseconds(400)) else { return fail("forgiven twice") }
+    }
+
+    // MARK: close
+
+    @Test("close ends every state, and fails what was outstanding", arguments: Stage.allCases)
+    func closing(_ stage: Stage) {
+        var machine = machine(stage)
+        let id = machine.connection
+        _ = machine.send(ping, 1, now: start)
+        _ = machine.flush(now: start)
+        switch (stage, machine.close()) {
+        case (.closed, .none): break
+        case (.ready, .end(let ending)): #expect(ending.failure(at: 0) == .unavailable(wasSent: true))
+        case (.connecting, .end(let ending)), (.handshaking, .end(let ending)): #expect(ending.failure(at: 0) == .unavailable(wasSent: false))
+        case (.initial, .end(let ending)), (.reconnecting, .end(let ending)), (.backingOff, .end(let ending)): #expect(ending.requests.isEmpty)
+        case (let stage, let action): Issue.record("\(stage): \(action)")
+        }
+        #expect(machine.due == nil)
+        #expect(machine.start(now: start) == .none)
+        #expect(machine.connected(id) == .discard)
+    }
+
+    // MARK: back-off
+
+    @Test("pauses grow from 25–50 ms to 250–500 ms, differ between clients, and stay there")
+    func pauses() {
+        var backoff = Backoff(seed: 1)
+        for failures in [0, 1, 2, 3, 4, 10, 1_000_000] {
+            let step = min(50 << min(failures, 10), 500)
+            for _ in 1...100 {
+                let delay = backoff.delay(afterFailures: failures)
+                #expect(delay >= .milliseconds(Int64(step / 2)) && delay <= .milliseconds(Int64(step)))
+            }
+        }
+        var other = Backoff(seed: 2)
+        #expect(backoff.delay(afterFailures: 5) != other.delay(afterFailures: 5))
+    }
+
+    private func fail(_ text: Comment, _ location: SourceLocation = #_sourceLocation) {
+        Issue.record(text, sourceLocation: location)
+    }
+
+    private func expectPause(_ due: NIODeadline?, after now: NIODeadline, failures: Int) {
+        let step = Int64(min(50 << failures, 500))
+        guard let due else { return fail("no pause") }
+        #expect(due >= now + .milliseconds(step / 2) && due <= now + .milliseconds(step))
+    }
+}
