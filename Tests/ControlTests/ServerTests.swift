@@ -4,6 +4,7 @@
 import Foundation
 import Logging
 import NIOPosix
+import ServiceLifecycle
 import Sessions
 import TestSupport
 import Testing
@@ -30,6 +31,42 @@ struct ServerTests {
         #expect(failure?.address == "127.0.0.1:\(taken.port)" && failure?.reason.isEmpty == false)
         await #expect(throws: ControlFailure.self) { try await waiting.value }
         #expect(!FileManager.default.fileExists(atPath: plane.apiSocketPath))
+    }
+
+    @Test("a Unix socket that somebody listens on is not taken away, one that was left behind is")
+    func unixAddress() async throws {
+        let folder = try temporaryFolder("control")
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let first = try Self.plane(admin: .unix(path: "\(folder)/admin"))
+        let running = Task { try await first.run() }
+        try await first.whenListening()
+        let second = try Self.plane(admin: .unix(path: "\(folder)/admin"))
+        let failure = await #expect(throws: ControlFailure.self) { try await second.run() }
+        #expect(failure?.address == "unix:\(folder)/admin")
+        running.cancel()
+        _ = await running.result
+        let third = try Self.plane(admin: .unix(path: "\(folder)/admin"))
+        let again = Task { try await third.run() }
+        try await third.whenListening()
+        again.cancel()
+        _ = await again.result
+    }
+
+    @Test("a graceful shutdown does not wait for a client that does not get on")
+    func shutdown() async throws {
+        let port = try freePort()
+        let plane = try Self.plane(admin: .tcp(host: "127.0.0.1", port: port))
+        let group = ServiceGroup(
+            configuration: .init(services: [plane], logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })))
+        let running = Task { try await group.run() }
+        try await plane.whenListening()
+        let stuck = try LoopbackSocket(port: port)
+        stuck.write("POST /v1/revoke HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\nab")
+        let start = ContinuousClock.now
+        await group.triggerGracefulShutdown()
+        try await running.value
+        #expect(.now - start < .seconds(8), "sooner than the body's deadline")
+        withExtendedLifetime(stuck) {}
     }
 
     @Test("the session API's socket stands in a folder of this user alone, which is gone at the end")
@@ -103,6 +140,13 @@ struct ServerTests {
     func times(text: String, time: Int64, spelling: String) {
         #expect(Timestamp.parse(text) == time)
         #expect(Timestamp.spelling(time) == spelling)
+    }
+
+    @Test(
+        "dates are those of HTTP",
+        arguments: [(0, "Thu, 01 Jan 1970 00:00:00 GMT"), (784_111_777_000, "Sun, 06 Nov 1994 08:49:37 GMT"), (-1, "Wed, 31 Dec 1969 23:59:59 GMT")])
+    func dates(time: Int64, spelling: String) {
+        #expect(Timestamp.httpDate(time) == spelling)
     }
 
     @Test(

@@ -40,9 +40,9 @@ final class HashingPool: Sendable {
         return result
     }
 
-    /// Runs the hashing itself on a thread of the pool, inside a turn. False also when the pool has been shut down.
-    func hash(_ work: @escaping @Sendable () -> Bool) async -> Bool {
-        (try? await threads.runIfActive(work)) ?? false
+    /// Runs the hashing itself on a thread of the pool, inside a turn. Nil when the pool has been shut down: then nobody knows.
+    func hash(_ work: @escaping @Sendable () -> Bool) async -> Bool? {
+        try? await threads.runIfActive(work)
     }
 
     private func takeTurn() async -> Bool {

@@ -63,6 +63,7 @@ struct ControlAnswer: Sendable {
 
     func response(isHead: Bool) -> Response {
         var headers = HTTPFields()
+        headers[.date] = Timestamp.httpDate(systemTime())
         headers[.cacheControl] = "no-store"
         if let contentType { headers[.contentType] = contentType }
         for field in fields { headers.append(HTTPField(name: field.name, value: field.value)) }

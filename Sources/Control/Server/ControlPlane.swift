@@ -22,6 +22,9 @@ package final class ControlPlane: Service, Sendable {
     /// Where the data plane reaches the session API and the published keys.
     package let apiSocketPath: String
 
+    /// Between a graceful shutdown, when the data plane has ended already, and the end of calls that are still open.
+    private static let graceTime = Duration.seconds(2)
+
     private let configuration: Mutex<ControlConfiguration>
     private let sessionAPI: SessionAPI
     private let adminAPI: AdminAPI
@@ -58,6 +61,10 @@ package final class ControlPlane: Service, Sendable {
         adminAPI = AdminAPI(sessions: sessions, dataPlane: dataPlane, metrics: metrics, audit: audit, keyUnknown: keyUnknown)
     }
 
+    deinit {
+        folder.remove()
+    }
+
     /// A reload: calls that come from now on see `configuration`, those that run keep theirs.
     package func update(_ configuration: ControlConfiguration) {
         self.configuration.withLock { $0 = configuration }
@@ -88,32 +95,55 @@ package final class ControlPlane: Service, Sendable {
                 await respond(request, peer: nil) { try await sessionAPI.answer($0) }
             },
         ]
-        let result: Result<Void, ControlFailure> = await withTaskGroup(of: Result<Void, ControlFailure>.self) { tasks in
-            for server in servers {
-                tasks.addTask { [listening] in
-                    do throws(ControlFailure) {
-                        try await server.run { listening.bound() }
-                        return .success(())
-                    } catch {
-                        return .failure(error)
-                    }
-                }
-            }
-            var result = Result<Void, ControlFailure>.success(())
-            for await ended in tasks {
-                // The first failure is what went wrong; the other server is only cancelled for it.
-                if case .failure(let failure) = ended, case .success = result {
-                    result = ended
-                    listening.failed(failure)
-                    tasks.cancelAll()
-                }
-            }
-            return result
-        }
+        let result = await serve(servers)
         listening.failed(ControlFailure(address: adminAddress.description, reason: "has been closed"))
         await hashing.shutDown()
         folder.remove()
         try result.get()
+    }
+
+    /// How one of the tasks of `serve` has ended.
+    private enum Ended {
+        case server(Result<Void, ControlFailure>)
+        /// The time after a graceful shutdown is over.
+        case grace
+    }
+
+    /// Runs the servers until both have ended. After a graceful shutdown, clients that do not get on are cut off soon: the process is about to end.
+    private func serve(_ servers: [ControlServer]) async -> Result<Void, ControlFailure> {
+        await withTaskGroup(of: Ended.self) { tasks in
+            for server in servers {
+                tasks.addTask { [listening] in
+                    do throws(ControlFailure) {
+                        try await server.run { listening.bound() }
+                        return .server(.success(()))
+                    } catch {
+                        return .server(.failure(error))
+                    }
+                }
+            }
+            tasks.addTask {
+                if (try? await gracefulShutdown()) != nil { try? await Task.sleep(for: Self.graceTime) }
+                return .grace
+            }
+            var result = Result<Void, ControlFailure>.success(())
+            var running = servers.count
+            for await ended in tasks {
+                switch ended {
+                case .grace: tasks.cancelAll()
+                case .server(let end):
+                    running -= 1
+                    // The first failure is what went wrong; the other server is only cancelled for it.
+                    if case .failure(let failure) = end, case .success = result {
+                        result = end
+                        listening.failed(failure)
+                        tasks.cancelAll()
+                    }
+                    if running == 0 { tasks.cancelAll() }
+                }
+            }
+            return result
+        }
     }
 
     /// Reads the request, answers it, and turns whatever went wrong into an answer: the one place that does.

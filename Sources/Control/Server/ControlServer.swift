@@ -37,6 +37,7 @@ struct ControlServer: Sendable {
     /// Serves until graceful shutdown or cancellation. `listening` is called once, when the socket is bound.
     func run(listening: @escaping @Sendable () -> Void) async throws(ControlFailure) {
         let limits = limits, respond = respond
+        try await refuseToReplaceListener()
         let http = HTTPServerBuilder.http1(
             configuration: .init(
                 additionalChannelHandlers: [ConnectionDeadline(limits.deadline)], idleTimeout: limits.idle,
@@ -61,6 +62,15 @@ struct ControlServer: Sendable {
         } catch {
             throw ControlFailure(address: address.description, reason: Self.reason(error))
         }
+    }
+
+    /// A socket file that somebody listens on stays: only one that was left behind is replaced.
+    private func refuseToReplaceListener() async throws(ControlFailure) {
+        guard case .unix(let path) = address, let channel = try? await ClientBootstrap(group: group).connect(unixDomainSocketPath: path).get() else {
+            return
+        }
+        try? await channel.close()
+        throw ControlFailure(address: address.description, reason: "cannot be bound: \(String(cString: strerror(EADDRINUSE)))")
     }
 
     private static func reason(_ error: any Error) -> String {

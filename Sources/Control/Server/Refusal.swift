@@ -25,7 +25,7 @@ enum Refusal: Error, Equatable {
     case methodNotAllowed(_ allowed: [HTTPRequest.Method])
     case bodyTooLarge
     case rateLimited
-    /// Too many logins wait already.
+    /// Too many logins wait already, or the gateway is about to end.
     case busy
     case storeUnavailable
     /// The gateway cannot do it, and it is not the caller's doing.
@@ -94,7 +94,7 @@ enum Refusal: Error, Equatable {
     var detail: String? {
         switch self {
         case .badRequest(let detail): detail
-        case .busy: "too many logins are waiting"
+        case .busy: "too many logins are waiting, or the gateway ends"
         default: nil
         }
     }

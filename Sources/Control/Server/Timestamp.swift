@@ -18,6 +18,15 @@ enum Timestamp {
             + pad(milliseconds, 3) + "Z"
     }
 
+    /// `Fri, 31 Jan 2025 12:34:56 GMT`: a `Date` field (RFC 9110 §5.6.7).
+    static func httpDate(_ time: UnixMilliseconds) -> String {
+        let days = floorDivide(time, 86_400_000), seconds = (time - days * 86_400_000) / 1000
+        let (year, month, day) = civil(days)
+        let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][Int(days - floorDivide(days, 7) * 7)]
+        let name = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][Int(month - 1)]
+        return "\(weekday), \(pad(day, 2)) \(name) \(pad(year, 4)) \(pad(seconds / 3600, 2)):\(pad(seconds / 60 % 60, 2)):\(pad(seconds % 60, 2)) GMT"
+    }
+
     /// RFC 3339 §5.6 with any offset and any number of fractional digits (those after the third are cut off); nil for what is none.
     static func parse(_ text: String) -> UnixMilliseconds? {
         var rest = Array(text.utf8)[...]

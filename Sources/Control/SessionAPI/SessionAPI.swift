@@ -96,7 +96,7 @@ struct SessionAPI: Sendable {
         let keys = LoginThrottle.Keys(user: user, address: call.request.client.address)
         do throws(StoreUnavailable) {
             if try await throttle.refuses(keys, now: sessions.now()) { return .failure(.rateLimited) }
-            let matches = await hashing.hash { users.authenticates(user, password: password) }
+            guard let matches = await hashing.hash({ users.authenticates(user, password: password) }) else { return .failure(.busy) }
             guard matches, call.configuration.isOwnUser(user) else {
                 try await throttle.countFailure(keys, now: sessions.now())
                 return .success(false)
