@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import Sessions
+import Tokens
+
+/// A token that this loop has verified, with everything that can be known from it once and for all: made once, used for every request that
+/// brings the same bytes, under the same snapshot.
+///
+/// Confined to its loop.
+final class RememberedToken {
+    let verified: VerifiedToken
+    let user: UserID
+    /// What the session lookup is asked; nil where nobody is: `unchecked` issuers, and tokens without a session.
+    let reference: SessionReference?
+    /// `nbf` less the issuer's leeway, Unix seconds: matters again when the clock is set back.
+    let acceptFrom: Double
+    /// Streams end with the token, not with the session (contract §4.10).
+    let endsWithToken: Bool
+    /// Whole field lines, ready to be copied: who it is, in whose words, and the configured claims.
+    let identityLines: [UInt8]
+    /// `"user":"…","session":"…"` for the access log, the session's first characters alone.
+    let logMembers: [UInt8]
+    /// The exact bytes that were verified.
+    let token: [UInt8]
+    /// Routes (the first 64) whose scopes and claims it has been found to have.
+    var passedRoutes: UInt64 = 0
+
+    /// What it occupies, in bytes, roughly.
+    let byteCount: Int
+
+    fileprivate init(
+        _ verified: VerifiedToken, token: [UInt8], user: UserID, reference: SessionReference?, acceptFrom: Double, endsWithToken: Bool,
+        identityLines: [UInt8], logMembers: [UInt8]
+    ) {
+        self.verified = verified
+        self.token = token
+        self.user = user
+        self.reference = reference
+        self.acceptFrom = acceptFrom
+        self.endsWithToken = endsWithToken
+        self.identityLines = identityLines
+        self.logMembers = logMembers
+        byteCount = verified.estimatedByteCount + token.count + identityLines.count + logMembers.count + Self.overhead
+    }
+
+    /// The object, its arrays' headers, its place in the cache, and the session reference with its prepared question.
+    private static let overhead = 768
+
+    /// Index into the verifier's issuers.
+    var issuer: Int { verified.issuer }
+}
+
+@available(*, unavailable)
+extension RememberedToken: Sendable {}
+
+/// How a verified token becomes an identity: whose it is, whether its session is asked for, and what the upstream is told (contract §8).
+struct IdentityRules: Sendable {
+    /// How long an assertion counts, in seconds.
+    private static let assertionLifetime = 60.0
+    /// Characters of a session id that are shown.
+    private static let shownSessionCharacters = 8
+
+    private let fields: IdentityConfiguration
+    private let issuers: [IssuerConfiguration]
+    /// All namespaces but the gateway's own, each with the slash that follows it in `X-Auth-User`.
+    private let prefixes: [String]
+
+    init(_ configuration: GatewayConfiguration) {
+        fields = configuration.identity
+        issuers = configuration.issuers
+        prefixes = Set(configuration.issuers.map(\.namespace)).filter { !$0.isEmpty }.map { $0 + "/" }.sorted()
+    }
+
+    /// - Throws: `claims` for a user that would arrive at the upstream under another's name; `issuer` for one that is not configured.
+    func remember(_ verified: VerifiedToken, token: UnsafeRawBufferPointer, lookup: SessionLookup) throws(TokenRefusal) -> RememberedToken {
+        guard issuers.indices.contains(verified.issuer) else { throw .issuer }
+        let issuer = issuers[verified.issuer]
+        let user = UserID(namespace: issuer.namespace, name: verified.user)
+        guard !isMistakable(user) else { throw .claims }
+        let reference = verified.session.flatMap { session -> SessionReference? in
+            switch issuer.sessions {
+            case .registered: lookup.reference(user: user, session: session, kind: .registered, issuedAt: verified.issuedAtSecond)
+            case .revocable: lookup.reference(user: user, session: session, kind: .revocable, issuedAt: verified.issuedAtSecond)
+            case .unchecked: nil
+            }
+        }
+        // Without anybody to ask there is no answer that would let it pass.
+        guard reference != nil || issuer.sessions == .unchecked else { throw .claims }
+        return RememberedToken(
+            verified, token: Array(token), user: user, reference: reference,
+            acceptFrom: verified.notBefore.map { $0 - issuer.trusted.leeway } ?? -.infinity, endsWithToken: issuer.sessions != .registered,
+            identityLines: lines(for: verified, user: user, issuer: issuer), logMembers: Self.logMembers(user, verified.session))
+    }
+
+    /// Whether the user's name at the upstream reads like a user of another, deeper namespace.
+    private func isMistakable(_ user: UserID) -> Bool {
+        let name = Array(user.display.utf8)
+        let own = user.namespace.isEmpty ? 0 : user.namespace.utf8.count + 1
+        return prefixes.contains { $0.utf8.count > own && name.starts(with: $0.utf8) }
+    }
+
+    // MARK: Fields
+
+    private func lines(for verified: VerifiedToken, user: UserID, issuer: IssuerConfiguration) -> [UInt8] {
+        var lines: [UInt8] = []
+        Self.add(fields.user, user.display.utf8, to: &lines)
+        if let session = verified.session { Self.add(fields.session, session.utf8, to: &lines) }
+        Self.add(fields.issuer, issuer.name.utf8, to: &lines)
+        for (field, claim) in fields.claims {
+            if let value = verified.claims[claim], let text = Self.text(of: value) { Self.add(field, text, to: &lines) }
+        }
+        return lines
+    }
+
+    /// Strings as they are, numbers and booleans in their JSON spelling, arrays of these joined with commas; nothing else has a text.
+    private static func text(of value: JSONValue) -> [UInt8]? {
+        if let text = value.scalarText { return Array(text.utf8) }
+        guard let elements = value.array, !elements.isEmpty else { return nil }
+        var joined: [UInt8] = []
+        for (index, element) in elements.enumerated() {
+            guard let text = element.scalarText else { return nil }
+            if index > 0 { joined.append(UInt8(ascii: ",")) }
+            for byte in text.utf8 {
+                if byte == UInt8(ascii: ",") { joined += Array("%2C".utf8) } else { joined.append(byte) }
+            }
+        }
+        return joined
+    }
+
+    /// One line; control characters (C0, DEL and C1) are percent-encoded, byte by byte.
+    private static func add(_ field: String, _ value: some Sequence<UInt8>, to lines: inout [UInt8]) {
+        lines += field.utf8
+        lines += ": ".utf8
+        var previous: UInt8 = 0
+        for byte in value {
+            if previous == 0xc2, byte & 0xe0 == 0x80 {
+                // U+0080 to U+009F: two bytes, of which the first has been written.
+                lines.removeLast()
+                addEscape(of: previous, to: &lines)
+                addEscape(of: byte, to: &lines)
+            } else if byte < 0x20 || byte == 0x7f {
+                addEscape(of: byte, to: &lines)
+            } else {
+                lines.append(byte)
+            }
+            previous = byte
+        }
+        lines += "\r\n".utf8
+    }
+
+    private static func addEscape(of byte: UInt8, to lines: inout [UInt8]) {
+        let digits = Array("0123456789ABCDEF".utf8)
+        lines += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+    }
+
+    private static func logMembers(_ user: UserID, _ session: String?) -> [UInt8] {
+        var json = JSONWriter()
+        json.member("user", user.display)
+        json.member("session", session.map { String($0.prefix(shownSessionCharacters)) })
+        return json.bytes
+    }
+
+    // MARK: Assertion
+
+    /// The field line with a JWT in which the gateway itself tells the upstream who this is; nil when none is configured, or it could not
+    /// be signed. Costs a signature.
+    func assertion(for token: RememberedToken, route: Route, now: Double) -> [UInt8]? {
+        guard let assertion = fields.assertion, issuers.indices.contains(token.issuer) else { return nil }
+        let issuedAt = Int64(now)
+        let claims = JSONWriter.object { json in
+            json.member("iss", assertion.issuer)
+            json.member("sub", token.user.display)
+            json.member("aud", route.upstreamName)
+            if let session = token.verified.session { json.member("sid", session) }
+            json.member("idp", issuers[token.issuer].name)
+            json.member("iat", issuedAt)
+            json.member("exp", issuedAt + Int64(Self.assertionLifetime))
+        }
+        guard let signed = try? assertion.key.sign(type: "assertion+jwt", claims: claims) else { return nil }
+        return Array("\(assertion.field): ".utf8) + signed + Array("\r\n".utf8)
+    }
+}
