@@ -21,6 +21,32 @@ struct ServerTests {
             audit: { _ in })
     }
 
+    /// What comes next, waited for on a thread of its own: the servers answer on the threads that tests run on.
+    private static func answer(_ socket: LoopbackSocket) async -> String {
+        await withCheckedContinuation { continuation in
+            Thread.detachNewThread { continuation.resume(returning: String(decoding: socket.read(atMost: 4096), as: UTF8.self)) }
+        }
+    }
+
+    @Test("being cancelled with connections that nobody has looked at ends it properly")
+    func cancelled() async throws {
+        for _ in 0..<20 {
+            let port = try freePort()
+            let plane = try Self.plane(admin: .tcp(host: "127.0.0.1", port: port))
+            let running = Task { try await plane.run() }
+            try await plane.whenListening()
+            let clients = try (0..<20).map { _ in try LoopbackSocket(port: port) }
+            for client in clients { client.write("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n") }
+            running.cancel()
+            _ = await running.result
+            withExtendedLifetime(clients) {}
+        }
+        let plane = try Self.plane(admin: .tcp(host: "127.0.0.1", port: try freePort()))
+        let running = Task { try await plane.run() }
+        running.cancel()
+        _ = await running.result
+    }
+
     @Test("an address that cannot be bound ends it with that address, and whoever waits is told")
     func bindFailure() async throws {
         let taken = try FakeServer { _ in }
@@ -114,7 +140,21 @@ struct ServerTests {
         }
         let good = try LoopbackSocket(port: port)
         good.write("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        #expect(String(decoding: good.read(atMost: 4096), as: UTF8.self).hasPrefix("HTTP/1.1 200"))
+        #expect(await Self.answer(good).hasPrefix("HTTP/1.1 200"))
+        running.cancel()
+        _ = await running.result
+    }
+
+    @Test("a path whose escapes are broken, or that is no text, is 400", arguments: ["%zz", "a%2", "%", "%ff", "%C3"])
+    func brokenPaths(name: String) async throws {
+        let port = try freePort()
+        let plane = try Self.plane(admin: .tcp(host: "127.0.0.1", port: port))
+        let running = Task { try await plane.run() }
+        try await plane.whenListening()
+        let client = try LoopbackSocket(port: port)
+        client.write(
+            "GET /v1/users/\(name)/sessions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(ControlWorld.adminToken)\r\nConnection: close\r\n\r\n")
+        #expect(await Self.answer(client).hasPrefix("HTTP/1.1 400"))
         running.cancel()
         _ = await running.result
     }

@@ -7,7 +7,7 @@ import NIOHTTPTypes
 /// Closes a connection whose client does not get on: one that began a request and does not send the rest, or does not take its answer.
 ///
 /// Hummingbird's own idle timeout bounds what this does not see: silence between requests and a head that does not end.
-/// Confined to the channel's event loop; one timer a connection while a request is open, none else.
+/// Confined to the channel's event loop; one timer a connection while a request is open or the server shuts down, none else.
 final class ConnectionDeadline: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
@@ -19,12 +19,15 @@ final class ConnectionDeadline: ChannelDuplexHandler, RemovableChannelHandler {
         var body: TimeAmount
         /// From the end of a request to the moment its answer has left: more than a logout that waits for silent gateways takes.
         var answer: TimeAmount
+        /// From the server's shutdown to the end of a connection that is still open: the process is about to end.
+        var shutdown: TimeAmount = .seconds(2)
     }
 
     private let limits: Limits
     /// Requests whose answer has not left yet.
     private var open = 0
     private var timer: Scheduled<Void>?
+    private var isShuttingDown = false
 
     init(_ limits: Limits) {
         self.limits = limits
@@ -55,6 +58,15 @@ final class ConnectionDeadline: ChannelDuplexHandler, RemovableChannelHandler {
         context.write(data, promise: promise)
     }
 
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if event is ChannelShouldQuiesceEvent {
+            // Hummingbird closes a connection without a request at once, and others after their answer.
+            schedule(limits.shutdown, context)
+            isShuttingDown = true
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
     func handlerRemoved(context: ChannelHandlerContext) {
         timer?.cancel()
         timer = nil
@@ -69,12 +81,14 @@ final class ConnectionDeadline: ChannelDuplexHandler, RemovableChannelHandler {
     /// An answer has left. Those that are pipelined behind it get their own time.
     private func answered(_ context: ChannelHandlerContext) {
         open = max(0, open - 1)
+        guard !isShuttingDown else { return }
         timer?.cancel()
         timer = nil
         if open > 0, context.channel.isActive { schedule(limits.answer, context) }
     }
 
     private func schedule(_ time: TimeAmount, _ context: ChannelHandlerContext) {
+        guard !isShuttingDown else { return }
         timer?.cancel()
         let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
         timer = context.eventLoop.scheduleTask(in: time) { bound.value.close(promise: nil) }

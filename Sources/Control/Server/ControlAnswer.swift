@@ -42,7 +42,7 @@ struct ControlAnswer: Sendable {
         }
         self.status = status
         contentType = "application/problem+json"
-        if status == .unauthorized || status == .forbidden {
+        if status == .unauthorized || status == .forbidden || refusal == .tokenAmbiguous {
             let error = refusal.challengeError.map { ", error=\"\($0)\"" } ?? ""
             fields.append((.wwwAuthenticate, "Bearer realm=\"portcullis\"\(error)"))
         }

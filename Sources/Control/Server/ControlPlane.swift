@@ -22,9 +22,6 @@ package final class ControlPlane: Service, Sendable {
     /// Where the data plane reaches the session API and the published keys.
     package let apiSocketPath: String
 
-    /// Between a graceful shutdown, when the data plane has ended already, and the end of calls that are still open.
-    private static let graceTime = Duration.seconds(2)
-
     private let configuration: Mutex<ControlConfiguration>
     private let sessionAPI: SessionAPI
     private let adminAPI: AdminAPI
@@ -102,44 +99,25 @@ package final class ControlPlane: Service, Sendable {
         try result.get()
     }
 
-    /// How one of the tasks of `serve` has ended.
-    private enum Ended {
-        case server(Result<Void, ControlFailure>)
-        /// The time after a graceful shutdown is over.
-        case grace
-    }
-
-    /// Runs the servers until both have ended. After a graceful shutdown, clients that do not get on are cut off soon: the process is about to end.
+    /// Runs the servers until both have ended; one that fails ends the other.
     private func serve(_ servers: [ControlServer]) async -> Result<Void, ControlFailure> {
-        await withTaskGroup(of: Ended.self) { tasks in
+        await withTaskGroup(of: Result<Void, ControlFailure>.self) { tasks in
             for server in servers {
                 tasks.addTask { [listening] in
                     do throws(ControlFailure) {
                         try await server.run { listening.bound() }
-                        return .server(.success(()))
+                        return .success(())
                     } catch {
-                        return .server(.failure(error))
+                        return .failure(error)
                     }
                 }
             }
-            tasks.addTask {
-                if (try? await gracefulShutdown()) != nil { try? await Task.sleep(for: Self.graceTime) }
-                return .grace
-            }
             var result = Result<Void, ControlFailure>.success(())
-            var running = servers.count
             for await ended in tasks {
-                switch ended {
-                case .grace: tasks.cancelAll()
-                case .server(let end):
-                    running -= 1
-                    // The first failure is what went wrong; the other server is only cancelled for it.
-                    if case .failure(let failure) = end, case .success = result {
-                        result = end
-                        listening.failed(failure)
-                        tasks.cancelAll()
-                    }
-                    if running == 0 { tasks.cancelAll() }
+                if case .failure(let failure) = ended, case .success = result {
+                    result = ended
+                    listening.failed(failure)
+                    tasks.cancelAll()
                 }
             }
             return result

@@ -38,7 +38,11 @@ struct ControlServer: Sendable {
     func run(listening: @escaping @Sendable () -> Void) async throws(ControlFailure) {
         let limits = limits, respond = respond
         try await refuseToReplaceListener()
-        let http = HTTPServerBuilder.http1(
+        let channels = HTTP1Channel(
+            responder: { request, writer, channel in
+                let response = await respond(request, channel.remoteAddress)
+                try await writer.write(response: response.head, body: response.body)
+            },
             configuration: .init(
                 additionalChannelHandlers: [ConnectionDeadline(limits.deadline)], idleTimeout: limits.idle,
                 httpDecoderConfiguration: .init(
@@ -48,18 +52,25 @@ struct ControlServer: Sendable {
             case .tcp(let host, let port): .hostname(host, port: port)
             case .unix(let path): .unixDomainSocket(path: path)
             }
-        do {
-            let server = try http.buildServer(
-                configuration: .init(address: bind, availableConnectionsDelegate: .maximum(limits.connections, logger: logger)),
-                eventLoopGroup: group, logger: logger
-            ) { request, writer, channel in
-                let response = await respond(request, channel.remoteAddress)
-                try await writer.write(response: response.head, body: response.body)
-            } onServerRunning: { _ in
+        let stop = ServerStop()
+        let server = Server(
+            childChannelSetup: channels,
+            configuration: .init(address: bind, availableConnectionsDelegate: .maximum(limits.connections, logger: logger)),
+            onServerRunning: { _ in
+                stop.isRunning()
                 listening()
-            }
-            try await server.run()
-        } catch {
+            },
+            eventLoopGroup: group, logger: logger)
+        stop.set { Task { try? await server.shutdownGracefully() } }
+        // A server whose task is cancelled drops connections that it has accepted and not looked at yet, which NIO takes for a mistake and traps.
+        // So it runs in a task that nobody cancels, and is shut down instead: its connections end soon after (`ConnectionDeadline`).
+        let serving = Task.detached { try await server.run() }
+        let result = await withTaskCancellationOrGracefulShutdownHandler {
+            await serving.result
+        } onCancelOrGracefulShutdown: {
+            stop.request()
+        }
+        if case .failure(let error) = result {
             throw ControlFailure(address: address.description, reason: Self.reason(error))
         }
     }

@@ -78,6 +78,8 @@ enum Refusal: Error, Equatable {
     var challengeError: String? {
         switch self {
         case .token, .refreshMalformed, .refreshExpired, .refreshReused, .sessionRevoked, .adminToken(presented: true): "invalid_token"
+        case .crossSite: "insufficient_scope"
+        case .tokenAmbiguous: "invalid_request"
         default: nil
         }
     }
