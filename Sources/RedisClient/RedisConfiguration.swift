@@ -2,7 +2,6 @@
 // SPDX-FileCopyrightText: The Portcullis authors
 
 import NIOCore
-import NIOSSL
 
 /// Where a Redis is and how to talk to it. Immutable once a client has it.
 package struct RedisConfiguration: Sendable {
@@ -39,32 +38,6 @@ package struct RedisConfiguration: Sendable {
         self.connectTimeout = connectTimeout
         self.commandTimeout = commandTimeout
         self.limits = limits
-    }
-}
-
-/// TLS towards Redis: the certificates, read and checked once.
-package struct RedisTLS: Sendable {
-    let context: NIOSSLContext
-    let serverName: String?
-
-    /// - Parameter serverName: what the certificate must be for, and SNI; nil: the address' host, by name or by IP address.
-    /// - Throws: NIOSSL's errors, also for a server name that is an IP address or none at all.
-    package init(_ configuration: TLSConfiguration, serverName: String? = nil) throws {
-        var configuration = configuration
-        // A connection that is given up is usually one whose other side is silent: no long wait for its farewell.
-        configuration.shutdownTimeout = .milliseconds(500)
-        context = try NIOSSLContext(configuration: configuration)
-        self.serverName = serverName
-        if let serverName { _ = try NIOSSLClientHandler(context: context, serverHostname: serverName) }
-    }
-
-    /// The handler for a connection to this address.
-    func makeHandler(for address: RedisConfiguration.Address) throws -> NIOSSLClientHandler {
-        if case .host(let host, _) = address, serverName == nil, (try? SocketAddress(ipAddress: host, port: 0)) == nil {
-            return try NIOSSLClientHandler(context: context, serverHostname: host)
-        }
-        // Without a name NIOSSL compares the certificate with the peer's IP address.
-        return try NIOSSLClientHandler(context: context, serverHostname: serverName)
     }
 }
 

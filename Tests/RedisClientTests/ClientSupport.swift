@@ -6,6 +6,7 @@ import NIOCore
 import NIOPosix
 import Synchronization
 import TestSupport
+import Testing
 
 @testable import RedisClient
 
@@ -103,5 +104,20 @@ extension RedisClient {
     /// The outcome of a command, failures included.
     func outcome(_ words: String...) async -> RedisOutcome {
         do throws(RedisFailure) { return .reply(try await call(RedisCommand(words))) } catch { return .failure(error) }
+    }
+}
+
+/// Pieces of data that a script has seen.
+final class Seen: Sendable {
+    private let pieces = Mutex<[[UInt8]]>([])
+    var all: [[UInt8]] { pieces.withLock { $0 } }
+    func append(_ piece: [UInt8]) { pieces.withLock { $0.append(piece) } }
+}
+
+extension RedisClient {
+    /// Expects that reply. (A closure that throws only inside of `#expect` does not throw for the compiler.)
+    func expect(_ command: RedisCommand, _ expected: RedisReply, location: SourceLocation = #_sourceLocation) async throws {
+        let reply = try await call(command)
+        #expect(reply == expected, sourceLocation: location)
     }
 }

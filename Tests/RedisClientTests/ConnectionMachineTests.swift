@@ -303,7 +303,9 @@ struct ConnectionMachineTests {
         }
     }
 
-    @Test("a command that waits too long for the first connection is timed out, unsent, and the attempt goes on", arguments: [Stage.connecting, .handshaking])
+    @Test(
+        "a command that waits too long for the first connection is timed out, unsent, and the attempt goes on",
+        arguments: [Stage.connecting, .handshaking])
     func expiring(_ stage: Stage) {
         var machine = machine(stage)
         _ = machine.send(ping, 1, now: start)

@@ -39,7 +39,8 @@ struct ReplyReaderTests {
         #expect(
             try read(bytes, pieces: pieces) == [
                 .simple(text("OK")), .integer(1), .integer(.min), .integer(.max), .bulk(text("a\r\nb\0")), .bulk([]), .null, .null, .array([]),
-                .error(text("ERR no")), .simple([]), .array([.integer(1), .array([.bulk(text("x")), .null]), .error(text("WRONGTYPE x"))]), .integer(0),
+                .error(text("ERR no")), .simple([]), .array([.integer(1), .array([.bulk(text("x")), .null]), .error(text("WRONGTYPE x"))]),
+                .integer(0),
             ])
     }
 
@@ -47,8 +48,10 @@ struct ReplyReaderTests {
         "what Redis never writes is refused, however the bytes are cut",
         arguments: [
             "*2147483647\r\n", "*4294967296\r\n", "*9223372036854775807\r\n", "*99999999999999999999\r\n", "*-2\r\n", "$-5\r\n", "$-2\r\n",
-            "$9223372036854775807\r\n", "$67108865\r\n", "*1048577\r\n", "HTTP/1.1 400 Bad Request\r\n", "\r\n", "\0", ":\r\n", ":-\r\n", ":+1\r\n", ":01\r\n",
-            ":-0\r\n", ":1 \r\n", ":9223372036854775808\r\n", ":1\n", ":1\rx", "$1\r\nab\r\n", "$1\r\na\rx", "$\r\n", "$x\r\n", "+a\nb\r\n", "+a\rb\r\n", "%1\r\n", "_\r\n",
+            "$9223372036854775807\r\n", "$67108865\r\n", "*1048577\r\n", "HTTP/1.1 400 Bad Request\r\n", "\r\n", "\0", ":\r\n", ":-\r\n", ":+1\r\n",
+            ":01\r\n",
+            ":-0\r\n", ":1 \r\n", ":9223372036854775808\r\n", ":1\n", ":1\rx", "$1\r\nab\r\n", "$1\r\na\rx", "$\r\n", "$x\r\n", "+a\nb\r\n",
+            "+a\rb\r\n", "%1\r\n", "_\r\n",
             "#t\r\n", ",1.5\r\n", ">1\r\n", "(1\r\n", "=7\r\ntxt:abc\r\n", "~1\r\n", "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n",
             "*1048576\r\n*1\r\n", "*2\r\n:1\r\n*-2\r\n", "*?\r\n",
         ], [1, .max])
@@ -97,7 +100,8 @@ struct RedisCommandTests {
     @Test("arguments are binary safe, and may be empty")
     func format() {
         let command = RedisCommand([Array("SET".utf8), [], [0, 0x0D, 0x0A, 0xFF]])
-        #expect(Array(command.bytes.readableBytesView) == Array("*3\r\n$3\r\nSET\r\n$0\r\n\r\n$4\r\n".utf8) + [0, 0x0D, 0x0A, 0xFF] + Array("\r\n".utf8))
+        #expect(
+            Array(command.bytes.readableBytesView) == Array("*3\r\n$3\r\nSET\r\n$0\r\n\r\n$4\r\n".utf8) + [0, 0x0D, 0x0A, 0xFF] + Array("\r\n".utf8))
         #expect(Array(RedisCommand([[]]).bytes.readableBytesView) == Array("*1\r\n$0\r\n\r\n".utf8))
         #expect(RedisCommand("GET", "k") == RedisCommand([Array("GET".utf8), Array("k".utf8)]))
     }
