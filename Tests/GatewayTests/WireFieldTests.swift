@@ -42,6 +42,19 @@ struct WireFieldTests {
         #expect(try #require(request(fields)).head.framing == framing)
     }
 
+    @Test(
+        "A line that not every parser may read as we do is told from a plain one",
+        arguments: [
+            (" 5", true), ("5", false), ("  5", false), ("\t5", false), (" 5\t", false), (" 5 ", false), (" \t5", false),
+        ])
+    func plainLines(value: String, isPlain: Bool) {
+        let bytes = Array("GET / HTTP/1.1\r\nHost: x\r\nContent-Length:\(value)\r\n\r\n".utf8)
+        bytes.withUnsafeBytes { raw in
+            #expect(scanner.scan(raw) == .head && scanner.head.framing == .counted(5))
+            #expect(scanner.head.first(.contentLength)?.isPlain(raw) == isPlain)
+        }
+    }
+
     @Test("HTTP/1.0 knows no chunks, no upgrade and no 100")
     func oldVersion() throws {
         #expect(request("Transfer-Encoding: chunked\r\n", version: "HTTP/1.0") == nil)

@@ -4,6 +4,7 @@
 /// What fuzzing begins with: good texts, words that matter to a parser, and what was found.
 enum WireFuzzTexts {
     static let requests: [[UInt8]] = [
+        "GET / HTTP/1.0\r\nhost: x\r\nX-Blank: \r\nContent-Length: 1\t \r\nConnection: keep-alive\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
         "\r\nGET /a/b;c=d?e=f&g HTTP/1.0\r\nhost: x.example:8080\r\nX-Empty:\r\nX-Blank: \t \r\nConnection: keep-alive\r\n\r\n",
         "POST /a HTTP/1.1\r\nHost: [::1]:80\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabcGET /b HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -14,6 +15,7 @@ enum WireFuzzTexts {
     ].map { Array($0.utf8) }
 
     static let responses: [[UInt8]] = [
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\t\r\nTrailer: X\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 3\t\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", "HTTP/1.1 204 No Content\r\nDate: x\r\n\r\n",
         "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n0\r\n\r\n", "HTTP/1.1 304 \r\nETag: \"a\"\r\n\r\n",
@@ -23,6 +25,7 @@ enum WireFuzzTexts {
     ].map { Array($0.utf8) }
 
     static let chunked: [[UInt8]] = [
+        "0\r\nTransfer-Encoding:0xast\r\n\r\n\r\n\r\n", "3\r\nabc\r\n0\r\nContent-Length:+1\r\n\r\n",
         "3\r\nabc\r\n0\r\n\r\n", "0\r\n\r\n", "a;b=c;d=\"e\\\"f\"\r\n0123456789\r\n1 ; x = y\r\nz\r\n0;last\r\n\r\n",
         "1;a=\"\\\\b\";c\r\nz\r\n2;d=e;f\r\nzz\r\n0;last\r\n\r\n", "3\r\nabc\r\n0\r\nX: y\r\nDate: z \r\n\r\nGET /",
         "00A\r\n\r\n\r\n\r\n\r\n\r\n\r\n0\r\n\r\n",

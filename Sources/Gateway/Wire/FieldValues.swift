@@ -81,6 +81,15 @@ private func decimal(_ bytes: UnsafeRawBufferPointer, _ range: ByteRange) -> Int
     return number
 }
 
+extension FieldLine {
+    /// Whether it was written as one would: one space before the value, nothing after it. Other white space is allowed, but not every
+    /// parser takes `chunked` and a tab for `chunked`: where that could tear two messages apart, the line is written anew.
+    @inline(__always)
+    func isPlain(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        value.start == name.end &+ 2 && bytes[Int(name.end) &+ 1] == UInt8(ascii: " ") && bytes[Int(value.end)] == carriageReturn
+    }
+}
+
 /// What the Connection fields of a message say (RFC 9110 §7.6.1).
 struct ConnectionOptions {
     private(set) var close = false
