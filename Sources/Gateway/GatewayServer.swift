@@ -26,11 +26,11 @@ package final class GatewayServer: Sendable {
 
     /// Prepares one data plane for each loop of the group. Binds nothing yet.
     ///
-    /// - Parameter keyMiss: told the index (in `configuration.issuers`) of an issuer of which a key was asked for that its set lacks; called on a loop.
+    /// - Parameter keyMiss: told the name of an issuer of which a key was asked for that its set lacks; called on a loop.
     /// - Throws: what NIOSSL finds wrong with a certificate.
     package init(
         configuration: GatewayConfiguration, group: MultiThreadedEventLoopGroup, store: any SessionStore, logger: Logger,
-        accessLog: AccessLog?, keyMiss: @escaping @Sendable (Int) -> Void
+        accessLog: AccessLog?, keyMiss: @escaping @Sendable (String) -> Void
     ) async throws {
         let eventLoops = Array(group.makeIterator())
         let shared = GatewayShared(loopCount: eventLoops.count, keyMiss: keyMiss)

@@ -11,15 +11,15 @@ final class GatewayShared: Sendable {
     let rateLimits = RateLimiter()
     private let connections = Atomic<Int>(0)
     private let neighbours = Mutex<[NIOLoopBound<GatewayLoop>]>([])
-    private let keyMiss: @Sendable (Int) -> Void
+    private let keyMiss: @Sendable (String) -> Void
 
-    /// `keyMiss` is told the index of an issuer whose key set lacks a key that a token names.
-    init(loopCount: Int, keyMiss: @escaping @Sendable (Int) -> Void) {
+    /// `keyMiss` is told the name of an issuer whose key set lacks a key that a token names.
+    init(loopCount: Int, keyMiss: @escaping @Sendable (String) -> Void) {
         self.loopCount = loopCount
         self.keyMiss = keyMiss
     }
 
-    func keyIsMissing(issuer: Int) { keyMiss(issuer) }
+    func keyIsMissing(issuer name: String) { keyMiss(name) }
 
     /// Counts a connection in; false, and nothing counted, when there are `limit` already.
     func admit(limit: Int) -> Bool {

@@ -9,14 +9,19 @@ import Tokens
 struct JSONLogHandler: LogHandler {
     var metadata: Logger.Metadata = [:]
     var metadataProvider: Logger.MetadataProvider?
-    var logLevel: Logger.Level
     private let label: String
+    private let level: LogLevel
     private let output: LineWriter
 
-    init(label: String, level: Logger.Level, output: LineWriter) {
+    init(label: String, level: LogLevel, output: LineWriter) {
         self.label = label
-        self.logLevel = level
+        self.level = level
         self.output = output
+    }
+
+    var logLevel: Logger.Level {
+        get { level.level }
+        set { level.level = newValue }
     }
 
     subscript(metadataKey key: String) -> Logger.Metadata.Value? {
@@ -29,7 +34,7 @@ struct JSONLogHandler: LogHandler {
         if let provided = metadataProvider?.get() { all.merge(provided) { _, new in new } }
         if let own = event.metadata { all.merge(own) { _, new in new } }
         var line = JSONWriter.object { json in
-            json.member("time", Timestamp.now())
+            json.member("time", ClockText.now())
             json.member("level", event.level.rawValue)
             json.member("logger", label)
             json.member("message", event.message.description)

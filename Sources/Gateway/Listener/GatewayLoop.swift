@@ -21,6 +21,7 @@ final class GatewayLoop {
     var ids: CorrelationSource
     /// Stands for "no bytes": the library's own empty buffer is one object that all threads would count references on.
     let noBytes = ByteBufferAllocator().buffer(capacity: 1)
+    let lineEnd = ByteBuffer(staticString: "\r\n")
 
     private(set) var snapshot: Snapshot
     private(set) var requestScanner: RequestScanner
@@ -28,6 +29,8 @@ final class GatewayLoop {
     private(set) var trailerScanner: TrailerScanner
     let normaliser = PathNormaliser()
     private(set) var isDraining = false
+    /// Whether some route lets recently confirmed sessions pass, so that confirmations have to be remembered.
+    private(set) var remembersConfirmations = false
     private var pools: [UpstreamPool] = []
     private var connections: [ObjectIdentifier: HTTP1Connection] = [:]
     private var spareBuffers: [ByteBuffer] = []
@@ -105,6 +108,7 @@ final class GatewayLoop {
     /// From the next request on the new snapshot counts; exchanges that have begun end by the one that they began with.
     func use(_ snapshot: Snapshot, plans: [UpstreamPlan]) {
         self.snapshot = snapshot
+        remembersConfirmations = snapshot.routes.contains { $0.whenUnavailable == .allowRecent }
         requestScanner = RequestScanner(limits: snapshot.headLimits)
         responseScanner = ResponseScanner(limits: snapshot.headLimits)
         trailerScanner = TrailerScanner(limits: snapshot.headLimits)

@@ -32,15 +32,18 @@ final class Exchange: SessionWaiter {
 
     // What the request is.
     private var snapshot: Snapshot
+    /// Index in the snapshot's routes; -1 as long as none has been found.
     private var route = -1
     private var method = MethodKind.other
-    private var minorVersion: UInt8 = 1
+    private var minorVersion = 1
     private var requestFraming = BodyFraming.none
     private(set) var expectsContinue = false
     private var wantsHTML = false
-    private var asksUpgrade = false
+    private var carriesUpgrade = false
+    /// What an upgrade asks for, as the client spelled it.
     private var upgradeProtocol: [UInt8] = []
-    private var originAgrees = true
+    /// An upgrade by cookie from elsewhere (contract §4.7).
+    private var originDisagrees = false
     private var remembered: RememberedToken?
     /// A revocation came while the store was being asked.
     private var endedMeanwhile = false
@@ -78,9 +81,227 @@ final class Exchange: SessionWaiter {
         self.outgoing = loop.noBytes
         super.init()
     }
+
+    // MARK: - parse → normalise → route → clean → authenticate
+
+    /// What the synchronous stages come to.
+    private enum Verdict {
+        case refuse(Rejection)
+        case forward
+        case ask(SessionReference)
+    }
+
+    /// A head has been parsed. `bytes` begin with it and are looked at now or never.
+    func begin(_ head: RequestHead, _ bytes: ByteBuffer) {
+        snapshot = loop.snapshot
+        asked = loop.now
+        route = -1
+        tries = 0
+        method = head.methodKind
+        minorVersion = head.minorVersion
+        requestFraming = head.framing
+        expectsContinue = head.expectsContinue
+        wantsHTML = false
+        carriesUpgrade = false
+        originDisagrees = false
+        endedMeanwhile = false
+        switch head.framing {
+        case .none, .untilClose, .counted(0): requestIsComplete = true
+        case .counted, .chunked: requestIsComplete = false
+        }
+        loop.counters.requestBegan()
+        switch bytes.withUnsafeReadableBytes({ judge(head, $0) }) {
+        case .refuse(let rejection): answer(rejection)
+        case .forward: connect()
+        case .ask(let reference):
+            state = .session
+            sent = asked
+            loop.lookup.ask(reference, self)
+        }
+    }
+
+    private func judge(_ head: RequestHead, _ bytes: UnsafeRawBufferPointer) -> Verdict {
+        let client = snapshot.view(head, bytes, peer: peer, isSecure: isSecure)
+        let correlation = loop.ids.correlate(head, bytes)
+        record.begin(correlation.requestID)
+        if snapshot.accessLog { record.describe(head, bytes, client: client, peer: peer) }
+
+        // normalise
+        guard head.targetForm != .asterisk else { return .refuse(.routeNotFound) }
+        var path = bytes[head.path]
+        switch loop.normaliser.normalise(path, mergeSlashes: snapshot.configuration.paths.mergeDuplicateSlashes, keepEncodedSlashes: snapshot.configuration.paths.keepEncodedSlashes) {
+        case .unchanged: break
+        case .rewritten: path = loop.normaliser.output
+        case .refused: return .refuse(.badRequest)
+        }
+
+        // route
+        let found: Route
+        switch snapshot.matcher.match(path: path, host: bytes[head.host], method: bytes[head.method]) {
+        case .route(let index):
+            route = index
+            found = snapshot.routes[index]
+            pool = loop.pool(found.upstream)
+        case .notFound: return .refuse(.routeNotFound)
+        case .methodNotAllowed(let allow): return .refuse(.methodNotAllowed(allow: allow))
+        }
+        if found.loginRedirect != nil { wantsHTML = Browser.wantsHTML(head, bytes) }
+        if case .counted(let length) = head.framing, snapshot.limits.bodyBytes > 0, length > snapshot.limits.bodyBytes { return .refuse(.bodyTooLarge) }
+
+        // clean
+        if let rejection = snapshot.cleaning.judge(head, bytes) { return .refuse(rejection) }
+        carriesUpgrade = Upgrade.isCarried(head, bytes)
+        if carriesUpgrade, let named = head.upgrade { upgradeProtocol = Array(bytes[named]) }
+
+        // authenticate
+        var identity: RememberedToken?
+        if found.auth != .none {
+            switch authenticate(head, bytes, found, client) {
+            case .success(let token): identity = token
+            case .failure(.tokenMissing) where found.auth == .optional: break
+            case .failure(let rejection) where found.auth == .optional && rejection.isUnauthenticated: break
+            case .failure(let rejection): return .refuse(rejection)
+            }
+        }
+        if let rejection = loop.shared.rateLimits.admit(found, user: identity, address: client.address, now: asked) { return .refuse(rejection) }
+
+        // The head for the upstream is written while the client's is at hand; it is sent when all has been decided.
+        remembered = identity
+        var assertion: [UInt8]?
+        if let identity, snapshot.configuration.identity.assertion != nil {
+            assertion = snapshot.identity.assertion(for: identity, route: found, now: loop.unixTime)
+        }
+        upstreamHead = loop.takeBuffer()
+        snapshot.cleaning.writeRequestHead(
+            head, bytes, route: found, path: path, identity: identity,
+            assertion: assertion, client: client, peer: peer,
+            correlation: correlation, carriesUpgrade: carriesUpgrade, into: &upstreamHead)
+        guard let identity else { return .forward }
+        if found.auth == .optional {
+            // Should the session be revoked, the request is anonymous.
+            var anonymous = loop.takeBuffer()
+            snapshot.cleaning.writeRequestHead(
+                head, bytes, route: found, path: path, identity: nil, assertion: nil, client: client, peer: peer, correlation: correlation,
+                carriesUpgrade: carriesUpgrade, into: &anonymous)
+            anonymousHead = anonymous
+        }
+        if let reference = identity.reference { return .ask(reference) }
+        if let rejection = authorise(identity, found) { return .refuse(rejection) }
+        return .forward
+    }
+
+    private func authenticate(
+        _ head: RequestHead, _ bytes: UnsafeRawBufferPointer, _ route: Route, _ client: ClientView
+    ) -> Result<RememberedToken, Rejection> {
+        switch snapshot.credentials.find(head, bytes) {
+        case .none: return .failure(.tokenMissing)
+        case .ambiguous: return .failure(.tokenAmbiguous)
+        case .token(let range, let source):
+            let token = UnsafeRawBufferPointer(rebasing: bytes[Int(range.start)..<Int(range.end)])
+            let now = loop.unixTime
+            let result: RememberedToken
+            if let known = loop.tokens.find(token, now: now) {
+                loop.counters.tokenVerified(nil, source: .cache)
+                result = known
+            } else {
+                switch verify(token, now: now) {
+                case .success(let verified): result = verified
+                case .failure(let rejection): return .failure(rejection)
+                }
+            }
+            guard route.acceptsIssuer(result.issuer) else { return .failure(.token(.issuer)) }
+            if source == .cookie, carriesUpgrade { originDisagrees = !SameOrigin.holds(head, bytes, client) }
+            return .success(result)
+        }
+    }
+
+    /// The slow way: a token that this loop does not remember.
+    private func verify(_ token: UnsafeRawBufferPointer, now: Double) -> Result<RememberedToken, Rejection> {
+        switch snapshot.verifier.judge(token, now: now) {
+        case .verified(let verified):
+            do throws(TokenRefusal) {
+                let result = try snapshot.identity.remember(verified, token: token, lookup: loop.lookup)
+                loop.counters.tokenVerified(nil, source: .signature)
+                loop.tokens.insert(result)
+                return .success(result)
+            } catch {
+                loop.counters.tokenVerified(error, source: .signature)
+                return .failure(.token(error))
+            }
+        case .refused(let refusal, let issuer):
+            loop.counters.tokenVerified(refusal, source: .signature)
+            if let issuer, refusal == .keyUnknown || refusal == .keysUnavailable { loop.shared.keyIsMissing(issuer: snapshot.configuration.issuers[issuer].name) }
+            return .failure(refusal == .keysUnavailable ? .keysUnavailable : .token(refusal))
+        }
+    }
+
+    // MARK: - session
+
+    override func sessionAnswered(_ answer: SessionAnswer) {
+        guard state == .session, let reference = remembered?.reference else { return }
+        let now = loop.now
+        loop.counters.sessionAnswered(answer, after: now - sent)
+        switch endedMeanwhile ? .revoked : answer {
+        case .active:
+            if loop.remembersConfirmations { loop.recent.confirm(reference, at: now) }
+            sessionIsGood()
+        case .revoked:
+            if loop.remembersConfirmations {
+                loop.recent.remove(user: reference.user, session: reference.session)
+                loop.shared.forget(user: reference.user, session: reference.session, except: loop)
+            }
+            sessionIsRevoked()
+        case .unavailable:
+            guard snapshot.routes[route].whenUnavailable == .allowRecent, snapshot.configuration.revocation.grace > .zero else { return refuse(.storeUnavailable) }
+            let own = loop.recent.lastConfirmed(user: reference.user, session: reference.session)
+            if isWithinGrace(own, now) { return sessionIsGood() }
+            askNeighbours(reference)
+        }
+    }
+
+    private func isWithinGrace(_ confirmed: NIODeadline?, _ now: NIODeadline) -> Bool {
+        guard let confirmed else { return false }
+        return now - confirmed < snapshot.configuration.revocation.grace
+    }
+
+    /// Another loop may have had the session confirmed more lately.
+    private func askNeighbours(_ reference: SessionReference) {
+        let ticket = ticket
+        loop.shared.lastConfirmation(user: reference.user, session: reference.session, except: loop).assumeIsolated().whenComplete { [self] result in
+            guard ticket == self.ticket, state == .session else { return }
+            if endedMeanwhile { return sessionIsRevoked() }
+            if case .success(let confirmed) = result, isWithinGrace(confirmed, loop.now) {
+                sessionIsGood()
+            } else {
+                refuse(.storeUnavailable)
+            }
+        }
+    }
+
+    private func sessionIsGood() {
+        guard let remembered else { return }
+        if let rejection = authorise(remembered, snapshot.routes[route]) { return refuse(rejection) }
+        connect()
+    }
+
+    private func sessionIsRevoked() {
+        guard let anonymousHead else { return refuse(.sessionRevoked) }
+        loop.recycle(upstreamHead)
+        upstreamHead = anonymousHead
+        self.anonymousHead = nil
+        remembered = nil
+        connect()
+    }
+
+    // MARK: - authorise
+
+    private func authorise(_ token: RememberedToken, _ route: Route) -> Rejection? {
+        if originDisagrees { return .originMismatch }
+        return Authorisation.judge(token, route)
+    }
 }
 
-// MARK: - Upstream
+// MARK: - forward
 
 extension Exchange {
     var isWaitingForUpstream: Bool { state == .connecting }
@@ -155,7 +376,7 @@ extension Exchange {
         lastByte = loop.now
         record.requestBytes += Int64(piece.readableBytes)
         if case .chunked = requestFraming {
-            Chunks.write(piece, to: upstream.write, buffer: loop.takeBuffer())
+            writeChunk(piece) { upstream.write($0) }
         } else {
             upstream.write(piece)
         }
@@ -182,7 +403,7 @@ extension Exchange {
     }
 }
 
-// MARK: - Answer
+// MARK: - answer
 
 extension Exchange {
     /// 1xx: passes, but not to HTTP/1.0 (RFC 9110 §15.2), and a 100 only to who asked for it.
@@ -203,7 +424,7 @@ extension Exchange {
         lastByte = loop.now
         record.status = head.status
         record.upstreamDuration = lastByte - sent
-        loop.counters.upstreamAnswered(snapshot.upstreamIndex(route), after: record.upstreamDuration)
+        loop.counters.upstreamAnswered(snapshot.upstreamIndex(route), after: lastByte - sent, of: snapshot)
         clientFraming = head.framing
         if minorVersion == 0 {
             if case .chunked = head.framing { clientFraming = .untilClose }
@@ -232,17 +453,33 @@ extension Exchange {
                 outgoing = loop.takeBuffer()
                 hasOutgoing = true
             }
-            if isChunked { Chunks.writeSize(piece.readableBytes, into: &outgoing) }
+            if isChunked { outgoing.writeChunkSize(piece.readableBytes) }
             outgoing.writeImmutableBuffer(piece)
             if isChunked { outgoing.writeStaticString("\r\n") }
         } else {
             writeOutgoing()
             if isChunked {
-                Chunks.write(piece, to: downstream.write, buffer: loop.takeBuffer())
+                writeChunk(piece) { downstream.write($0) }
             } else {
                 downstream.write(piece)
             }
             if !downstream.isWritable { upstream?.pauseReading() }
+        }
+    }
+
+    /// A piece as a chunk of its own (RFC 9112 §7.1); chunk extensions of the other side end here.
+    private func writeChunk(_ piece: ByteBuffer, to write: (ByteBuffer) -> Void) {
+        var buffer = loop.takeBuffer()
+        buffer.writeChunkSize(piece.readableBytes)
+        if piece.readableBytes <= Self.gatherLimit {
+            buffer.writeImmutableBuffer(piece)
+            buffer.writeStaticString("\r\n")
+            write(buffer)
+            loop.recycle(buffer)
+        } else {
+            write(buffer)
+            write(piece)
+            write(loop.lineEnd)
         }
     }
 
@@ -290,12 +527,12 @@ extension Exchange {
     }
 }
 
-// MARK: - Tunnel
+// MARK: - tunnel
 
 extension Exchange {
     /// Whether a 101 is the answer to what was asked (contract §4.8): the protocol that was asked for, said with `Connection: Upgrade`, without a length.
     func acceptsUpgrade(_ head: ResponseHead, _ bytes: ByteBuffer) -> Bool {
-        guard asksUpgrade, requestIsComplete, let named = head.upgrade, head.framing == .none || head.framing == .untilClose else { return false }
+        guard carriesUpgrade, requestIsComplete, let named = head.upgrade, head.framing == .none || head.framing == .untilClose else { return false }
         return bytes.withUnsafeReadableBytes { raw in
             ASCII.equalIgnoringCase(UnsafeRawBufferPointer(rebasing: raw[Int(named.start)..<Int(named.end)]), upgradeProtocol)
         }
@@ -306,7 +543,7 @@ extension Exchange {
         lastByte = loop.now
         record.status = 101
         record.upstreamDuration = lastByte - sent
-        loop.counters.upstreamAnswered(snapshot.upstreamIndex(route), after: record.upstreamDuration)
+        loop.counters.upstreamAnswered(snapshot.upstreamIndex(route), after: lastByte - sent, of: snapshot)
         if ASCII.equalIgnoringCase(upgradeProtocol, "websocket") {
             webSocketToClient = WebSocketFrames()
             webSocketToUpstream = WebSocketFrames()
@@ -361,13 +598,11 @@ extension Exchange {
     }
 }
 
-// MARK: - End
+// MARK: - end
 
 extension Exchange {
     /// Why an exchange is ended from the gateway's side.
-    enum Ending {
-        case revoked, draining
-    }
+    typealias Ending = ExchangeEnding
 
     func belongs(to user: UserID, session: String?) -> Bool {
         guard state != .idle, state != .ended, let reference = remembered?.reference, reference.user == user else { return false }
@@ -393,9 +628,10 @@ extension Exchange {
         case .tunnel:
             loop.counters.streamClosed(ending)
             record.outcome = ending == .revoked ? .revoked : .draining
-            switch ending {
-            case .revoked: closeWebSocket(code: 1008, reason: "session revoked")
-            case .draining: closeWebSocket(code: 1001, reason: "going away")
+            if ending == .revoked {
+                closeWebSocket(code: 1008, reason: "session revoked")
+            } else {
+                closeWebSocket(code: 1001, reason: "going away")
             }
             upstream?.closeAfterWrites()
             upstream = nil
@@ -435,10 +671,9 @@ extension Exchange {
     }
 
     private func answer(_ rejection: Rejection) {
-        record.status = rejection.status
         record.outcome = .rejected(rejection)
         var buffer = loop.takeBuffer()
-        rejection.write(
+        record.status = rejection.write(
             requestID: record.requestID, isHead: method == .head, closes: downstream.endsWithAnswer(refused: true),
             redirect: wantsHTML ? snapshot.loginRedirect(route) : nil, into: &buffer)
         downstream.write(buffer)
@@ -450,8 +685,14 @@ extension Exchange {
 
     /// What was not even a request: nothing of it is known but what is wrong with it.
     func refuseHead(_ rejection: Rejection) {
-        startRecord()
+        snapshot = loop.snapshot
+        asked = loop.now
+        route = -1
         method = .other
+        expectsContinue = false
+        requestIsComplete = false
+        loop.counters.requestBegan()
+        record.begin(loop.ids.requestID())
         answer(rejection)
     }
 
@@ -459,9 +700,11 @@ extension Exchange {
         state = .idle
         ticket &+= 1
         record.duration = loop.now - asked
-        loop.counters.requestEnded(route: route, record)
+        record.identity = remembered
+        loop.counters.requestEnded(route: route, record, of: snapshot)
         if snapshot.accessLog { loop.accessLog?.append(record, snapshot: snapshot, route: route) }
         remembered = nil
+        record.identity = nil
         pool = nil
         anonymousHead = nil
         loop.recycle(upstreamHead)
@@ -483,6 +726,7 @@ extension Exchange {
         switch state {
         case .sending where requestIsComplete: refuse(Rejection(.responseTimeout))
         case .sending, .responding, .tunnel:
+            loop.counters.streamClosed(.idle)
             record.outcome = .idle
             upstream?.detach()
             upstream = nil

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import Control
+import Gateway
+import Logging
+import NIOPosix
+import Tokens
+
+extension GatewayProcess {
+    /// The data plane in its process: start, reloads, new keys, drain. Used by one task alone.
+    struct Life {
+        private var plan: Plan
+        private let process: GatewayProcess
+        private let server: GatewayServer
+        private let store: OpenStore
+        private let control: ControlPlane
+        private let fetcher: KeySetFetcher
+        private let dataPlane: DataPlaneLink
+        private let logger: Logger
+        private let load: @Sendable (_ current: Plan) -> Loaded
+
+        /// Starts everything: the control plane listens, then the data plane does.
+        init(
+            _ plan: Plan, process: GatewayProcess, loops: MultiThreadedEventLoopGroup, store: OpenStore, control: ControlPlane, fetcher: KeySetFetcher,
+            dataPlane: DataPlaneLink, accessLog: AccessLog, logger: Logger, load: @escaping @Sendable (_ current: Plan) -> Loaded
+        ) async throws(Failure) {
+            var plan = plan
+            plan.serveControl(at: control.apiSocketPath)
+            self.process = process
+            self.store = store
+            self.control = control
+            self.fetcher = fetcher
+            self.dataPlane = dataPlane
+            self.logger = logger
+            self.load = load
+            do throws(ControlFailure) { try await control.whenListening() } catch { throw .cannotBind(error.description) }
+            await fetcher.firstAttempts(within: GatewayProcess.keySetPatience)
+            plan.use(keysOf: fetcher)
+            control.update(plan.control)
+            do {
+                server = try await GatewayServer(
+                    configuration: plan.gateway, group: loops, store: store.sessions, logger: logger, accessLog: accessLog,
+                    keyMiss: { fetcher.keyUnknown($0) })
+                dataPlane.connect(server)
+                try await server.start()
+            } catch let problem as BindProblem {
+                throw .cannotBind(problem.description)
+            } catch {
+                throw .configuration("a certificate cannot be used: \(error)")
+            }
+            self.plan = plan
+            for warning in plan.warnings { logger.warning("Part of the configuration is not used", metadata: ["warning": "\(warning)"]) }
+            dataPlane.isListening = true
+        }
+
+        /// Returns after the drain.
+        mutating func live(_ events: AsyncStream<Event>) async throws(Failure) {
+            for await event in events {
+                switch event {
+                case .hangup: await reload(evenIfSame: true)
+                case .fileChanged: await reload(evenIfSame: false)
+                case .keysChanged(let issuer): await use(keysOf: issuer)
+                case .terminate:
+                    logger.notice("Draining")
+                    await server.drain()
+                    return
+                }
+            }
+        }
+
+        private mutating func use(keysOf issuer: String) async {
+            plan.use(keysOf: fetcher)
+            control.update(verifier: plan.control.verifier)
+            if let keys = fetcher.keys(of: issuer) { try? await server.use(keys: keys, ofIssuer: issuer) }
+        }
+
+        /// All or nothing.
+        private mutating func reload(evenIfSame: Bool) async {
+            switch load(plan) {
+            case .problems(let lines): reject(lines)
+            case .plan(var new):
+                if !evenIfSame, new.digest == plan.digest { return }
+                new.serveControl(at: control.apiSocketPath)
+                if new.mustNotEvict, !plan.mustNotEvict, case .evicts(let policy) = await store.evictionPolicy() {
+                    return reject([GatewayProcess.evictionProblem(policy)])
+                }
+                fetcher.update(sources: new.keySources)
+                new.use(keysOf: fetcher)
+                do {
+                    try await server.apply(new.gateway)
+                } catch {
+                    fetcher.update(sources: plan.keySources)
+                    return reject(["\((error as? BindProblem)?.description ?? "a certificate cannot be used: \(error)")"])
+                }
+                control.update(new.control)
+                process.level.level = new.logLevel
+                plan = new
+                control.countReload(applied: true)
+                logger.notice("The changed configuration is in force")
+                for warning in plan.warnings { logger.warning("Part of the configuration is not used", metadata: ["warning": "\(warning)"]) }
+            }
+        }
+
+        private func reject(_ lines: [String]) {
+            for line in lines { StandardError.write(line) }
+            control.countReload(applied: false)
+            logger.error("The changed configuration is not used: nothing has changed", metadata: ["problems": "\(lines.count)"])
+        }
+    }
+}
