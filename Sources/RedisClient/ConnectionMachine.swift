@@ -18,45 +18,6 @@ struct ConnectionMachine<Request>: ~Copyable {
     /// Numbers the connections of a client.
     typealias ConnectionID = UInt64
 
-    /// What is sent at the beginning, and what it is answered with.
-    enum HandshakeStep: String, Equatable {
-        case auth = "AUTH"
-        case select = "SELECT"
-        case ping = "PING"
-
-        var expected: RedisReply { self == .ping ? .simple(Array("PONG".utf8)) : .simple(Array("OK".utf8)) }
-    }
-
-    struct Settings {
-        var handshake: [HandshakeStep]
-        var connectTimeout: TimeAmount
-        var commandTimeout: TimeAmount
-        var depth: Int
-    }
-
-    /// A command that came before there was a connection for the first time.
-    struct Waiting {
-        let command: RedisCommand
-        let request: Request
-        let deadline: NIODeadline
-    }
-
-    /// What was outstanding when a connection ended, oldest first. `first sent` were written, the others never left.
-    struct Ending {
-        enum Cause: Equatable { case unavailable, timedOut, violation }
-        let requests: CircularBuffer<Request>
-        let sent: Int
-        let cause: Cause
-
-        func failure(at index: Int) -> RedisFailure {
-            switch cause {
-            case .unavailable: .unavailable(wasSent: index < sent)
-            case .timedOut: .timedOut(wasSent: index < sent)
-            case .violation: .protocolViolation(wasSent: index < sent)
-            }
-        }
-    }
-
     private enum State: ~Copyable {
         case initial
         case connecting(Opening)
@@ -120,11 +81,6 @@ struct ConnectionMachine<Request>: ~Copyable {
 
     // MARK: Events of the owner
 
-    enum StartAction: Equatable {
-        case connect(ConnectionID)
-        case none
-    }
-
     mutating func start(now: NIODeadline) -> StartAction {
         switch exchange(&state, with: .closed) {
         case .initial:
@@ -141,14 +97,6 @@ struct ConnectionMachine<Request>: ~Copyable {
             state = .closed
         }
         return .none
-    }
-
-    enum SendAction: Equatable {
-        /// Add its bytes to what leaves next, and see to a flush at the end of this tick if told so.
-        case append(scheduleFlush: Bool)
-        /// It is kept until the first connection is ready.
-        case hold
-        case refuse(RedisFailure)
     }
 
     /// The hot path. `now` is only evaluated where a command is held.
@@ -182,12 +130,6 @@ struct ConnectionMachine<Request>: ~Copyable {
         return .refuse(.unavailable(wasSent: false))
     }
 
-    enum FlushAction: Equatable {
-        /// Write everything that was appended.
-        case write
-        case none
-    }
-
     /// The tick's end.
     mutating func flush(now: NIODeadline) -> FlushAction {
         switch exchange(&state, with: .closed) {
@@ -212,11 +154,6 @@ struct ConnectionMachine<Request>: ~Copyable {
             state = .closed
         }
         return .none
-    }
-
-    enum CloseAction {
-        case end(Ending)
-        case none
     }
 
     mutating func close() -> CloseAction {
@@ -244,13 +181,6 @@ struct ConnectionMachine<Request>: ~Copyable {
 
     // MARK: Events of the connection
 
-    enum ConnectedAction: Equatable {
-        /// Send the handshake's commands.
-        case handshake
-        /// Nobody waits for this connection any more: close it.
-        case discard
-    }
-
     mutating func connected(_ id: ConnectionID) -> ConnectedAction {
         switch exchange(&state, with: .closed) {
         case .connecting(let opening):
@@ -272,19 +202,6 @@ struct ConnectionMachine<Request>: ~Copyable {
             state = .closed
         }
         return .discard
-    }
-
-    enum ReplyAction {
-        case deliver(Request)
-        /// A step of the handshake is done.
-        case proceed
-        /// The connection can be used; these have waited for it.
-        case ready(CircularBuffer<Waiting>)
-        /// Redis does not let us in.
-        case refused(HandshakeStep, Ending)
-        /// A reply that nobody has asked for, or not such a one: what comes next cannot be told.
-        case violation(Ending)
-        case ignore
     }
 
     mutating func reply(_ reply: RedisReply, from id: ConnectionID, now: @autoclosure () -> NIODeadline) -> ReplyAction {
@@ -337,11 +254,6 @@ struct ConnectionMachine<Request>: ~Copyable {
         return .ignore
     }
 
-    enum LossAction {
-        case end(Ending)
-        case ignore
-    }
-
     /// Could not be made, was closed by the other side, or (`cause`) sent what cannot be read.
     mutating func lost(_ id: ConnectionID, cause: Ending.Cause = .unavailable, now: NIODeadline) -> LossAction {
         switch exchange(&state, with: .closed) {
@@ -388,17 +300,6 @@ struct ConnectionMachine<Request>: ~Copyable {
         case .ready(let ready): ready.batches.first?.deadline
         case .backingOff(let until, _): until
         }
-    }
-
-    enum TimerAction {
-        case connect(ConnectionID)
-        /// The connection was not made, or its handshake not answered, in time.
-        case giveUp(Ending)
-        /// A command was not answered in time.
-        case timeOut(Ending)
-        /// These have waited too long for the first connection, which may still come.
-        case expire([Request])
-        case none
     }
 
     mutating func timerFired(now: NIODeadline) -> TimerAction {

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import NIOCore
+
+// What the machine is told at the beginning, and what it decides: one action type for each event.
+extension ConnectionMachine {
+    /// What is sent at the beginning, and what it is answered with.
+    enum HandshakeStep: String, Equatable {
+        case auth = "AUTH"
+        case select = "SELECT"
+        case ping = "PING"
+
+        var expected: RedisReply { self == .ping ? .simple(Array("PONG".utf8)) : .simple(Array("OK".utf8)) }
+    }
+
+    struct Settings {
+        var handshake: [HandshakeStep]
+        var connectTimeout: TimeAmount
+        var commandTimeout: TimeAmount
+        var depth: Int
+    }
+
+    /// A command that came before there was a connection for the first time.
+    struct Waiting {
+        let command: RedisCommand
+        let request: Request
+        let deadline: NIODeadline
+    }
+
+    /// What was outstanding when a connection ended, oldest first. `first sent` were written, the others never left.
+    struct Ending {
+        enum Cause: Equatable { case unavailable, timedOut, violation }
+        let requests: CircularBuffer<Request>
+        let sent: Int
+        let cause: Cause
+
+        func failure(at index: Int) -> RedisFailure {
+            switch cause {
+            case .unavailable: .unavailable(wasSent: index < sent)
+            case .timedOut: .timedOut(wasSent: index < sent)
+            case .violation: .protocolViolation(wasSent: index < sent)
+            }
+        }
+    }
+
+    enum StartAction: Equatable {
+        case connect(ConnectionID)
+        case none
+    }
+
+    enum SendAction: Equatable {
+        /// Add its bytes to what leaves next, and see to a flush at the end of this tick if told so.
+        case append(scheduleFlush: Bool)
+        /// It is kept until the first connection is ready.
+        case hold
+        case refuse(RedisFailure)
+    }
+
+    enum FlushAction: Equatable {
+        /// Write everything that was appended.
+        case write
+        case none
+    }
+
+    enum CloseAction {
+        case end(Ending)
+        case none
+    }
+
+    enum ConnectedAction: Equatable {
+        /// Send the handshake's commands.
+        case handshake
+        /// Nobody waits for this connection any more: close it.
+        case discard
+    }
+
+    enum ReplyAction {
+        case deliver(Request)
+        /// A step of the handshake is done.
+        case proceed
+        /// The connection can be used; these have waited for it.
+        case ready(CircularBuffer<Waiting>)
+        /// Redis does not let us in.
+        case refused(HandshakeStep, Ending)
+        /// A reply that nobody has asked for, or not such a one: what comes next cannot be told.
+        case violation(Ending)
+        case ignore
+    }
+
+    enum LossAction {
+        case end(Ending)
+        case ignore
+    }
+
+    enum TimerAction {
+        case connect(ConnectionID)
+        /// The connection was not made, or its handshake not answered, in time.
+        case giveUp(Ending)
+        /// A command was not answered in time.
+        case timeOut(Ending)
+        /// These have waited too long for the first connection, which may still come.
+        case expire([Request])
+        case none
+    }
+}
