@@ -57,6 +57,9 @@ final class RateLimiter: Sendable {
         return .rateLimited(retryAfter: Int(((end - now).nanoseconds + second - 1) / second))
     }
 
+    /// How many are being counted.
+    var windowCount: Int { shards.reduce(0) { $0 + $1.windows.withLock(\.count) } }
+
     private static func subject(_ by: RateLimitConfiguration.Key, _ user: RememberedToken?, _ address: Address) -> Subject {
         guard let user else { return .address(address) }
         switch by {
