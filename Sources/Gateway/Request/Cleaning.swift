@@ -7,7 +7,7 @@ import NIOCore
 /// are in CleaningAnswers.swift.
 ///
 /// Heads are written in one pass. Fields that stay are copied as bytes, in runs: order, spelling and blanks are the sender's.
-struct Cleaning: Sendable {
+final class Cleaning: Sendable {
     /// Fields that a Connection may name besides the known options. More is nobody's honest request, and would cost the square of it.
     private static let connectionOptionLimit = 64
     /// What the gateway writes itself beyond what it copies: names, line ends, addresses, ids.
@@ -25,12 +25,12 @@ struct Cleaning: Sendable {
     private let credentials: CredentialRules
     private let traceState = aliasHash(of: "tracestate".utf8)
 
-    init(_ configuration: GatewayConfiguration) {
+    init(_ configuration: GatewayConfiguration, credentials: CredentialRules) {
         let own = configuration.identity
         var names = [own.user, own.session, own.issuer] + own.claims.map(\.field)
         if let assertion = own.assertion { names.append(assertion.field) }
         identity = FieldSet(names)
-        credentials = CredentialRules(configuration)
+        self.credentials = credentials
     }
 
     // MARK: Connection
@@ -84,11 +84,12 @@ struct Cleaning: Sendable {
             if trace.isNew, line.aliasHash == traceState, equalIgnoringCase(bytes, line.name, "tracestate") { return false }
             if !route.forwardToken, credentials.isTokenField(bytes, line) { return false }
         case .host, .contentLength, .transferEncoding, .via: return true
-        case .trailer, .origin, .accept, .date, .proxyAuthenticate: break
-        case .expect: if !head.expectsContinue { return false }
+        case .trailer, .origin, .accept, .date: break
+        // HTTP/1.0 knows no expectations; those that nobody has defined are the upstream's to answer (RFC 9110 §10.1.1).
+        case .expect: if head.minorVersion == 0 { return false }
         case .authorization: if !route.forwardToken { return false }
         case .cookie: if !route.forwardToken, credentials.holdsOurs(bytes, line.value) { return false }
-        case .connection, .keepAlive, .proxyConnection, .te, .upgrade, .http2Settings, .proxyAuthorization, .traceparent, .xRequestID, .xForwardedFor,
+        case .connection, .keepAlive, .proxyConnection, .te, .upgrade, .http2Settings, .proxyAuthenticate, .proxyAuthorization, .traceparent, .xRequestID, .xForwardedFor,
             .xForwardedProto, .xForwardedHost, .otherForwarding, .otherSpelling:
             return false
         }

@@ -15,7 +15,7 @@ enum Credential: Equatable {
 }
 
 /// Where credentials are looked for (contract §3 `token_sources`, §4.5), and which cookies, fields and parameters are therefore ours.
-struct CredentialRules: Sendable {
+final class CredentialRules: Sendable {
     private let usesAuthorization: Bool
     private let usesCookie: Bool
     private let accessCookie: [UInt8]

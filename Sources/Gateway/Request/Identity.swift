@@ -55,7 +55,7 @@ final class RememberedToken {
 extension RememberedToken: Sendable {}
 
 /// How a verified token becomes an identity: whose it is, whether its session is asked for, and what the upstream is told (contract §8).
-struct IdentityRules: Sendable {
+final class IdentityRules: Sendable {
     /// How long an assertion counts, in seconds.
     private static let assertionLifetime = 60.0
     /// Characters of a session id that are shown.

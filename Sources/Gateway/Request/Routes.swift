@@ -61,7 +61,7 @@ enum RouteMatch: Equatable {
 /// Finds the route of a request: the first that matches path, host and method (contract §4.3).
 ///
 /// All texts lie in one array of bytes and the entries are plain numbers, so that going through them counts no references.
-struct RouteTable: Sendable {
+final class RouteTable: Sendable {
     private struct Text {
         var start: Int32
         var count: Int32
@@ -78,19 +78,23 @@ struct RouteTable: Sendable {
 
     static let keySetPath = "/.well-known/jwks.json"
 
-    private var bytes: [UInt8] = []
-    private var texts: [Text] = []
-    private var entries: [Entry] = []
+    private let bytes: [UInt8]
+    private let texts: [Text]
+    private let entries: [Entry]
 
     /// The session API, where there is one, comes before all routes.
     init(_ routes: [RouteConfiguration], sessionAPI: SessionAPIConfiguration?) {
+        var builder = Builder()
         if let sessionAPI {
             var reserved = RouteConfiguration(path: Self.keySetPath, upstream: "")
             reserved.exact = true
-            add(reserved, route: routes.count)
-            if let path = sessionAPI.path { add(RouteConfiguration(path: path, upstream: ""), route: routes.count) }
+            builder.add(reserved, route: routes.count)
+            if let path = sessionAPI.path { builder.add(RouteConfiguration(path: path, upstream: ""), route: routes.count) }
         }
-        for (index, route) in routes.enumerated() { add(route, route: index) }
+        for (index, route) in routes.enumerated() { builder.add(route, route: index) }
+        bytes = builder.bytes
+        texts = builder.texts
+        entries = builder.entries
     }
 
     /// A configured path in the form in which requests' paths are matched. One that cannot be brought into it never matches.
@@ -110,22 +114,28 @@ struct RouteTable: Sendable {
         return path
     }
 
-    private mutating func add(_ route: RouteConfiguration, route index: Int) {
-        let path = store(route.exact ? Self.normal(route.path) : Self.withoutEnd(route.path))
-        let hosts = store(route.hosts.map { Array($0.lowercased().utf8) })
-        let methods = store(route.methods.map { Array($0.utf8) })
-        entries.append(Entry(route: Int32(index), path: path, isExact: route.exact, hosts: hosts, methods: methods))
-    }
+    private struct Builder {
+        var bytes: [UInt8] = []
+        var texts: [Text] = []
+        var entries: [Entry] = []
 
-    private mutating func store(_ text: [UInt8]) -> Text {
-        defer { bytes += text }
-        return Text(start: Int32(bytes.count), count: Int32(text.count))
-    }
+        mutating func add(_ route: RouteConfiguration, route index: Int) {
+            let path = store(route.exact ? normal(route.path) : withoutEnd(route.path))
+            let hosts = store(route.hosts.map { Array($0.lowercased().utf8) })
+            let methods = store(route.methods.map { Array($0.utf8) })
+            entries.append(Entry(route: Int32(index), path: path, isExact: route.exact, hosts: hosts, methods: methods))
+        }
 
-    private mutating func store(_ several: [[UInt8]]) -> Range<Int32> {
-        let start = Int32(texts.count)
-        for text in several { texts.append(store(text)) }
-        return start..<Int32(texts.count)
+        private mutating func store(_ text: [UInt8]) -> Text {
+            defer { bytes += text }
+            return Text(start: Int32(bytes.count), count: Int32(text.count))
+        }
+
+        private mutating func store(_ several: [[UInt8]]) -> Range<Int32> {
+            let start = Int32(texts.count)
+            for text in several { texts.append(store(text)) }
+            return start..<Int32(texts.count)
+        }
     }
 
     // MARK: Matching

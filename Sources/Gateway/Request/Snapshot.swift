@@ -33,7 +33,7 @@ final class Snapshot: Sendable {
         routes = Self.routes(of: configuration)
         matcher = RouteTable(configuration.routes, sessionAPI: configuration.sessionAPI)
         credentials = CredentialRules(configuration)
-        cleaning = Cleaning(configuration)
+        cleaning = Cleaning(configuration, credentials: credentials)
         identity = IdentityRules(configuration)
         trustedProxies = configuration.trustedProxies
         limits = configuration.limits

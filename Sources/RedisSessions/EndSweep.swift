@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import NIOCore
+import RedisClient
+import Sessions
+import Synchronization
+
+/// Takes registered sessions out of their sets when their end has come (contract §6: at most 2 s late).
+///
+/// A lookup is one `SISMEMBER`, which knows nothing of time. So users with a registered session stand in one sorted set by
+/// their next end, and every gateway looks once a second at what is due: one command, whose cost does not grow with the number
+/// of users or sessions. Whoever comes first does it; doing it twice does no harm; a restart forgets nothing. Looking also
+/// shows whether Redis answers while there is no traffic.
+final class EndSweep: Sendable {
+    private static let interval = Duration.seconds(1)
+    /// Users looked at in one go; when there were as many, the next go follows at once.
+    private static let batch = 100
+
+    private let client: RedisClient
+    private let keys: SessionKeys
+    private let task = Mutex<Task<Void, Never>?>(nil)
+
+    init(client: RedisClient, keys: SessionKeys) {
+        self.client = client
+        self.keys = keys
+    }
+
+    func start() {
+        let task = Task { [self] in
+            while !Task.isCancelled {
+                var count = Self.batch
+                while count == Self.batch, !Task.isCancelled { count = (try? await sweep()) ?? 0 }
+                try? await Task.sleep(for: Self.interval)
+            }
+        }
+        self.task.withLock { $0 = task }
+    }
+
+    func stop() { task.withLock { $0 }?.cancel() }
+
+    /// Notes that a session of the user ends then. Done before the session is registered and again after: before, so that nothing
+    /// is forgotten if the gateway is lost in between; after, for a sweep that found nothing to come in between.
+    func note(end: UnixMilliseconds, of user: UserID) async throws(StoreUnavailable) {
+        let replies: [RedisReply]
+        do throws(RedisFailure) {
+            replies = try await client.run(SessionScripts.noteEnd, keys: [keys.due], arguments: [keys.tag(user), digits(end)])
+        } catch {
+            throw StoreUnavailable("Redis did not note a session's end")
+        }
+        guard case .integer(1)? = replies.first else { throw StoreUnavailable("Redis did not note a session's end") }
+    }
+
+    /// Returns how many users were due.
+    private func sweep() async throws -> Int {
+        let now = systemMilliseconds()
+        let due = try await client.call(
+            RedisCommand([Array("ZRANGEBYSCORE".utf8), keys.due, Array("-inf".utf8), digits(now), Array("LIMIT".utf8), Array("0".utf8), digits(Int64(Self.batch))]))
+        guard case .array(let tags) = due else { return 0 }
+        for case .bulk(let tag) in tags {
+            let sessions = keys.prefix + Array("sessions:".utf8) + tag
+            let ends = keys.prefix + Array("ends:".utf8) + tag
+            guard case .integer(let next)? = try await client.run(SessionScripts.dropEnded, keys: [sessions, ends], arguments: [digits(now)]).first else { continue }
+            _ = try await client.call(RedisCommand([Array("ZREM".utf8), keys.due, tag]))
+            // Its next session's end, and any that was noted meanwhile, is the earliest of the user's own list.
+            if next >= 0 { _ = try await client.run(SessionScripts.noteEnd, keys: [keys.due], arguments: [tag, digits(next)]) }
+        }
+        return tags.count
+    }
+
+    private func digits(_ number: Int64) -> [UInt8] { Array(String(number).utf8) }
+}

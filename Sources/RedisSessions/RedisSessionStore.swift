@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import Logging
+import NIOCore
+import RedisClient
+import Sessions
+import Synchronization
+
+/// Sessions in Redis. Loops look sessions up over connections of their own; everything else shares one more.
+///
+/// Every error reply and everything that cannot be understood is `StoreUnavailable`: only Redis saying so logs anybody out.
+package final class RedisSessionStore: SessionStore {
+    private let configuration: RedisConfiguration
+    private let keys: SessionKeys
+    private let waitReplicas: Int
+    private let client: RedisClient
+    private let sweep: EndSweep
+    private let logger: Logger
+    private let lookups = Mutex<[RedisClient]>([])
+
+    /// - Parameters:
+    ///   - keyPrefix: `store.redis.key_prefix`.
+    ///   - waitReplicas: an ending is reported only after this many replicas have it.
+    ///   - eventLoop: of the shared connection.
+    package init(configuration: RedisConfiguration, keyPrefix: String, waitReplicas: Int, eventLoop: any EventLoop, logger: Logger) {
+        self.configuration = configuration
+        self.waitReplicas = waitReplicas
+        self.logger = logger
+        keys = SessionKeys(prefix: keyPrefix)
+        client = RedisClient(eventLoop: eventLoop, configuration: configuration, logger: logger)
+        sweep = EndSweep(client: client, keys: keys)
+    }
+
+    /// Connects, and begins to end what is over. Returns at once; Redis need not be there yet.
+    package func start() {
+        client.start()
+        sweep.start()
+    }
+
+    package func close() async {
+        sweep.stop()
+        let all = lookups.withLock { $0 } + [client]
+        for client in all { try? await client.close().get() }
+    }
+
+    package func lookup(on eventLoop: any EventLoop) -> SessionLookup {
+        let own = RedisClient(eventLoop: eventLoop, configuration: configuration, logger: logger)
+        lookups.withLock { $0.append(own) }
+        own.start()
+        return RedisSessionLookup(client: own, keys: keys)
+    }
+
+    package var health: StoreHealth { StoreHealth(isUp: client.isConnected, wasEverUp: client.wasEverConnected) }
+
+    /// The `maxmemory-policy`, where it may drop keys; nil for `noeviction`. With `revocable` issuers a dropped key lets a revoked session in.
+    package func evictionPolicy() async throws(StoreUnavailable) -> String? {
+        let reply = try await call(RedisCommand("INFO", "memory"))
+        guard case .bulk(let bytes) = reply else { throw StoreUnavailable("INFO was not answered with text") }
+        for line in String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline) where line.hasPrefix("maxmemory_policy:") {
+            let policy = String(line.dropFirst("maxmemory_policy:".count))
+            return policy == "noeviction" ? nil : policy
+        }
+        throw StoreUnavailable("INFO says nothing of maxmemory_policy")
+    }
+
+    // MARK: SessionStore
+
+    package func create(
+        _ record: SessionRecord, refreshHash: [UInt8], rules: SessionRules, now: UnixMilliseconds
+    ) async throws(StoreUnavailable) -> [String] {
+        let ends = record.expiresAt ?? now + rules.sessionLifetime
+        var arguments = [Array(record.session.utf8), text(now), text(ends), text(rules.retainRevoked), text(Int64(rules.maxPerUser)), keys.recordPrefix(record.user)]
+        func add(_ name: String, _ value: [UInt8]?) {
+            if let value { arguments += [Array(name.utf8), value] }
+        }
+        add("created_at", text(record.createdAt ?? now))
+        add("expires_at", text(ends))
+        add("last_seen_at", record.lastSeenAt.map(text))
+        add("ip", record.ip.map { Array($0.utf8) })
+        add("user_agent", record.userAgent.map { Array($0.utf8) })
+        add("device", record.device.map { Array($0.utf8) })
+        add("claims", record.claims)
+        add("refresh_hash", refreshHash)
+        let reply = try await run(SessionScripts.create, keys: sessionKeys(record.session, record.user), arguments: arguments)
+        guard case .array(let gone) = reply else { throw Self.odd }
+        return gone.compactMap { $0.bytes.map { String(decoding: $0, as: UTF8.self) } }
+    }
+
+    package func register(
+        _ session: String, of user: UserID, expiresAt: UnixMilliseconds, rules: SessionRules, now: UnixMilliseconds
+    ) async throws(StoreUnavailable) -> Registration {
+        try await sweep.note(end: expiresAt, of: user)
+        let reply = try await run(
+            SessionScripts.register, keys: sessionKeys(session, user), arguments: [Array(session.utf8), text(now), text(expiresAt), text(rules.retainRevoked)])
+        switch reply {
+        case .integer(1):
+            try await sweep.note(end: expiresAt, of: user)
+            return .registered
+        case .integer(0): return .revokedBefore
+        default: throw Self.odd
+        }
+    }
+
+    package func end(
+        _ session: String, of user: UserID, reason: RevokeReason, rules: SessionRules, now: UnixMilliseconds
+    ) async throws(StoreUnavailable) -> Ending {
+        let reply = try await run(
+            SessionScripts.end, keys: sessionKeys(session, user),
+            arguments: [Array(session.utf8), text(now), Array(reason.rawValue.utf8), text(rules.retainRevoked)], isLogout: true)
+        switch reply {
+        case .integer(0): return .unknown
+        case .integer(1): return .ended
+        case .integer(2): return .endedBefore
+        default: throw Self.odd
+        }
+    }
+
+    package func endAll(
+        of user: UserID, reason: RevokeReason, alsoRevokeIssued: RevokedBefore?, rules: SessionRules, now: UnixMilliseconds
+    ) async throws(StoreUnavailable) -> Int {
+        let reply = try await run(
+            SessionScripts.endAll, keys: [keys.sessions(user), keys.ends(user), keys.logouts(user), keys.revokedBefore(user)],
+            arguments: [
+                text(now), Array(reason.rawValue.utf8), text(rules.retainRevoked), alsoRevokeIssued.map { text($0.moment) } ?? [],
+                alsoRevokeIssued.map { text($0.until) } ?? [],
+            ], isLogout: true)
+        guard case .integer(let count) = reply else { throw Self.odd }
+        return Int(count)
+    }
+
+    package func revoke(_ session: String, of user: UserID, until: UnixMilliseconds, now: UnixMilliseconds) async throws(StoreUnavailable) {
+        let reply = try await run(SessionScripts.revoke, keys: [keys.revoked(user)], arguments: [Array(session.utf8), text(until)], isLogout: true)
+        guard case .integer(1) = reply else { throw Self.odd }
+    }
+
+    package func list(of user: UserID, rules: SessionRules, now: UnixMilliseconds) async throws(StoreUnavailable) -> [SessionRecord] {
+        let reply = try await run(
+            SessionScripts.list, keys: [keys.sessions(user), keys.records(user), keys.ends(user), keys.logouts(user)],
+            arguments: [text(now), keys.recordPrefix(user)])
+        guard case .array(let parts) = reply, let first = parts.first, case .array(let logouts) = first else { throw Self.odd }
+        let ended = logouts.compactMap { $0.bytes.flatMap(RecordedLogout.init) }
+        return try parts.dropFirst().compactMap { part throws(StoreUnavailable) in
+            guard case .array(let fields) = part, fields.count == 3, let id = fields[0].bytes, case .integer(let isMember) = fields[1] else { throw Self.odd }
+            return try RecordFields(fields[2]).record(String(decoding: id, as: UTF8.self), user, isMember: isMember == 1, logouts: ended, now: now)
+        }
+        .sorted { ($0.createdAt ?? 0, $0.session) > ($1.createdAt ?? 0, $1.session) }
+    }
+
+    package func answer(_ session: String, of user: UserID, kind: SessionKind, issuedAt: Int64?) async throws(StoreUnavailable) -> Bool {
+        let reference = RedisSessionReference(user: user, session: session, kind: kind, issuedAt: issuedAt, keys: keys)
+        guard let moment = reference.revokedBefore else {
+            guard case .integer(let isMember) = try await call(reference.isMember) else { throw Self.odd }
+            return isMember == 1
+        }
+        let replies = try await callAll([reference.isMember, moment])
+        guard replies.count == 2, case .integer(let isRevoked) = replies[0] else { throw Self.odd }
+        switch RevokedBeforeRule.judge(.reply(replies[1]), issuedAt: issuedAt) {
+        case .active: return isRevoked == 0
+        case .revoked: return false
+        case .unavailable: throw Self.odd
+        }
+    }
+
+    package func rotate(
+        _ session: String, of user: UserID, presentedHash: [UInt8], successorHash: [UInt8], provenOrigin: Bool, rules: SessionRules, now: UnixMilliseconds
+    ) async throws(StoreUnavailable) -> Rotation {
+        let reply = try await run(
+            SessionScripts.rotate, keys: sessionKeys(session, user),
+            arguments: [
+                Array(session.utf8), presentedHash, successorHash, Array((provenOrigin ? "1" : "0").utf8), text(now), text(rules.reuseWindow),
+                text(rules.refreshLifetime), text(rules.sessionLifetime), text(rules.retainRevoked),
+            ], isLogout: true)
+        guard case .array(let parts) = reply, let word = parts.first?.bytes else { throw Self.odd }
+        func record() throws(StoreUnavailable) -> SessionRecord {
+            guard parts.count == 2, let record = try RecordFields(parts[1]).record(session, user, isMember: true, logouts: [], now: now) else { throw Self.odd }
+            return record
+        }
+        switch String(decoding: word, as: UTF8.self) {
+        case "rotated": return .rotated(try record())
+        case "repeated": return .repeated(try record())
+        case "reused": return .reused
+        case "ended": return .ended
+        case "expired": return .expired
+        case "unknown": return .unknown
+        default: throw Self.odd
+        }
+    }
+
+    package func record(_ session: String, of user: UserID, currentHash: [UInt8]?) async throws(StoreUnavailable) -> SessionRecord? {
+        let replies = try await callAll([
+            RedisCommand([Array("SISMEMBER".utf8), keys.sessions(user), Array(session.utf8)]),
+            RedisCommand([Array("HGETALL".utf8), keys.record(session, user)]),
+        ])
+        guard replies.count == 2, case .integer(let isMember) = replies[0] else { throw Self.odd }
+        let fields = try RecordFields(replies[1])
+        guard !fields.isEmpty else { return nil }
+        if let currentHash, fields["refresh_hash"] != currentHash { return nil }
+        return fields.record(session, user, isMember: isMember == 1, logouts: [], now: nil)
+    }
+
+    package func countFailures(_ key: String, adding: Int, window: UnixMilliseconds, now: UnixMilliseconds) async throws(StoreUnavailable) -> Int {
+        if adding == 0 {
+            switch try await call(RedisCommand([Array("GET".utf8), keys.failures(key)])) {
+            case .null: return 0
+            case .bulk(let digits): return Int(String(decoding: digits, as: UTF8.self)) ?? 0
+            default: throw Self.odd
+            }
+        }
+        let reply = try await run(SessionScripts.countFailures, keys: [keys.failures(key)], arguments: [text(Int64(adding)), text(window)])
+        guard case .integer(let count) = reply else { throw Self.odd }
+        return Int(count)
+    }
+
+    // MARK: Asking Redis
+
+    private static let odd = StoreUnavailable("Redis answered what cannot be understood")
+
+    private func sessionKeys(_ session: String, _ user: UserID) -> [[UInt8]] {
+        [keys.sessions(user), keys.record(session, user), keys.records(user), keys.ends(user)]
+    }
+
+    private func text(_ number: Int64) -> [UInt8] { Array(String(number).utf8) }
+
+    private func call(_ command: RedisCommand) async throws(StoreUnavailable) -> RedisReply {
+        let reply: RedisReply
+        do throws(RedisFailure) { reply = try await client.call(command) } catch { throw Self.unavailable(error) }
+        return try Self.checked(reply)
+    }
+
+    private func callAll(_ commands: [RedisCommand]) async throws(StoreUnavailable) -> [RedisReply] {
+        do throws(RedisFailure) { return try await client.callAll(commands) } catch { throw Self.unavailable(error) }
+    }
+
+    /// `isLogout`: whatever the script ended counts only when the replicas have it.
+    private func run(_ script: RedisScript, keys: [[UInt8]], arguments: [[UInt8]], isLogout: Bool = false) async throws(StoreUnavailable) -> RedisReply {
+        let waits = isLogout && waitReplicas > 0
+        // Half of the time for the replicas, so that there is an answer within the whole.
+        let patience = max(1, configuration.commandTimeout.nanoseconds / 2_000_000)
+        let wait = waits ? [RedisCommand("WAIT", String(waitReplicas), String(patience))] : []
+        let replies: [RedisReply]
+        do throws(RedisFailure) { replies = try await client.run(script, keys: keys, arguments: arguments, then: wait) } catch { throw Self.unavailable(error) }
+        guard let first = replies.first else { throw Self.odd }
+        let result = try Self.checked(first)
+        if waits {
+            guard case .integer(let count)? = replies.last, count >= Int64(waitReplicas) else { throw StoreUnavailable("too few replicas have it") }
+        }
+        return result
+    }
+
+    private static func checked(_ reply: RedisReply) throws(StoreUnavailable) -> RedisReply {
+        if case .error = reply { throw StoreUnavailable("Redis refused: \(reply.errorCode ?? "ERR")") }
+        return reply
+    }
+
+    private static func unavailable(_ failure: RedisFailure) -> StoreUnavailable {
+        switch failure {
+        case .unavailable: StoreUnavailable("Redis cannot be reached")
+        case .timedOut: StoreUnavailable("Redis did not answer in time")
+        case .protocolViolation: StoreUnavailable("Redis answered what is no RESP")
+        }
+    }
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import Sessions
+
+/// The names of everything that is kept in Redis (contract §7). All keys of a user share its slot.
+struct SessionKeys: Sendable {
+    let prefix: [UInt8]
+
+    init(prefix: String) { self.prefix = Array(prefix.utf8) }
+
+    /// Ids of the active sessions: the truth.
+    func sessions(_ user: UserID) -> [UInt8] { key("sessions:", user) }
+    /// What is remembered of one session.
+    func record(_ session: String, _ user: UserID) -> [UInt8] {
+        var key = recordPrefix(user)
+        KeyEncoding.append(session.utf8, to: &key)
+        return key
+    }
+    func recordPrefix(_ user: UserID) -> [UInt8] { key("session:", user) + [UInt8(ascii: ":")] }
+    /// Sorted set: ids of all remembered sessions by when they began, so that they can be listed and the oldest found.
+    func records(_ user: UserID) -> [UInt8] { key("records:", user) }
+    /// Sorted set: ids of the active sessions whose end is known, by that end.
+    func ends(_ user: UserID) -> [UInt8] { key("ends:", user) }
+    func revoked(_ user: UserID) -> [UInt8] { key("revoked:", user) }
+    func revokedBefore(_ user: UserID) -> [UInt8] { key("revoked_before:", user) }
+    func logouts(_ user: UserID) -> [UInt8] { key("logouts:", user) }
+
+    func failures(_ name: String) -> [UInt8] {
+        var key = prefix + Array("failures:".utf8)
+        KeyEncoding.append(name.utf8, to: &key)
+        return key
+    }
+
+    /// Sorted set of `{U}` by the next end of a session of that user: what the sweep has to look at (`EndSweep`).
+    var due: [UInt8] { prefix + Array("due".utf8) }
+
+    func tag(_ user: UserID) -> [UInt8] {
+        var tag: [UInt8] = []
+        KeyEncoding.appendTag(of: user, to: &tag)
+        return tag
+    }
+
+    private func key(_ name: StaticString, _ user: UserID) -> [UInt8] {
+        var key = prefix
+        name.withUTF8Buffer { key.append(contentsOf: $0) }
+        KeyEncoding.appendTag(of: user, to: &key)
+        return key
+    }
+}
