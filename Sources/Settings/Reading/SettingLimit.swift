@@ -14,6 +14,8 @@ enum SettingLimit {
     /// Longer durations are mistakes, and their nanoseconds would not fit.
     static let durationSeconds: Int64 = 100 * 366 * 86_400
     static let cookieNameBytes = 128
+    /// Any other text: of an issuer, a claim, a path.
+    static let textBytes = 8 << 10
 
     static let workers = 1...1024
     static let databases = 0...1_000_000

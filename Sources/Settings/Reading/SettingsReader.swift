@@ -7,7 +7,6 @@ import Tokens
 /// `SettingsLoader.load`.
 final class SettingsReader {
     let environment: [String: String]
-    let usersFileProblem: ([UInt8]) -> String?
     private(set) var problems: [SettingsProblem] = []
     private(set) var warnings: [SettingsProblem] = []
     private(set) var places: [String: Place] = [:]
@@ -15,10 +14,9 @@ final class SettingsReader {
     private let file: String
     private var files: NamedFiles
 
-    init(file: String, environment: [String: String], usersFileProblem: @escaping ([UInt8]) -> String?) {
+    init(file: String, environment: [String: String]) {
         self.file = file
         self.environment = environment
-        self.usersFileProblem = usersFileProblem
         files = NamedFiles(folderOf: file)
     }
 
@@ -45,7 +43,13 @@ final class SettingsReader {
         }
     }
 
-    func hasProblem(at path: String) -> Bool { failed.contains(path) }
+    /// Whether nothing was wrong with the value at the path, with anything in it, nor with what it stands in.
+    func isSoundWithin(_ path: String) -> Bool {
+        isSound(path) && !failed.contains { $0.hasPrefix(path + ".") || $0.hasPrefix(path + "[") }
+    }
+
+    /// Whether the file has a value there, as far as it has been read.
+    func has(_ path: String) -> Bool { places[path] != nil }
 
     private func problem(_ path: String, _ message: String, _ place: Place?) -> SettingsProblem {
         SettingsProblem(file: file, place: place ?? self.place(of: path), key: path.isEmpty ? "(file)" : path, message: message)

@@ -26,21 +26,13 @@ struct YAMLNode {
 
 /// A text of a YAML document, and what it is by the rules of YAML 1.1 and 1.2 where they agree.
 struct YAMLScalar {
-    enum Kind: Sendable {
+    enum Kind: Sendable, Equatable {
         /// Quoted, a block, tagged as one, or nothing of the others.
         case text
         case null
         case boolean(Bool)
         /// Perhaps no integer.
         case number
-
-        static func == (left: Kind, right: Kind) -> Bool {
-            switch (left, right) {
-            case (.text, .text), (.null, .null), (.number, .number): true
-            case (.boolean(let left), .boolean(let right)): left == right
-            case (.text, _), (.null, _), (.number, _), (.boolean, _): false
-            }
-        }
     }
 
     let text: String
