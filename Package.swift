@@ -61,7 +61,7 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
-                .product(name: "AsyncHTTPClient", package: "async-http-client"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "AsyncHTTPClient", package: "async-http-client"), .product(name: "NIOHTTP1", package: "swift-nio"),
             ] + nio),
 
         .target(name: "TestSupport", dependencies: nio, path: "Tests/TestSupport"),
@@ -71,9 +71,17 @@ let package = Package(
         .testTarget(
             name: "GatewayTests",
             dependencies: [
-                "Gateway", "Tokens", "Sessions", "TestSupport", .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio"),
-            ]),
-        .testTarget(name: "ControlTests", dependencies: ["Control", "Tokens", "Sessions", "TestSupport", .product(name: "HummingbirdTesting", package: "hummingbird")]),
+                "Gateway", "Tokens", "Sessions", "TestSupport", .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"), .product(name: "Logging", package: "swift-log"),
+            ] + nio),
+        .testTarget(
+            name: "ControlTests",
+            dependencies: [
+                "Control", "Tokens", "Sessions", "TestSupport", .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Logging", package: "swift-log"), .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ] + nio),
         .testTarget(name: "SettingsTests", dependencies: ["Settings"]),
         .testTarget(name: "IntegrationTests", dependencies: ["TestSupport", "Tokens"]),
     ],

@@ -68,7 +68,7 @@ public enum RedisOutcome: Sendable, Equatable {
 
 /// Who waits for a command's outcome. A class and not a closure, so that sending allocates nothing.
 open class RedisRequest {
-    package init() {}
+    public init() {}
 
     /// Called exactly once for each `send`, on the client's event loop; a refusal (not connected) comes before `send` returns.
     ///

@@ -140,11 +140,15 @@ package final class RedisSessionStore: SessionStore {
             arguments: [text(now), keys.recordPrefix(user)])
         guard case .array(let parts) = reply, let first = parts.first, case .array(let logouts) = first else { throw Self.odd }
         let ended = logouts.compactMap { $0.bytes.flatMap(RecordedLogout.init) }
-        return try parts.dropFirst().compactMap { part throws(StoreUnavailable) in
+        var records: [SessionRecord] = []
+        for part in parts.dropFirst() {
             guard case .array(let fields) = part, fields.count == 3, let id = fields[0].bytes, case .integer(let isMember) = fields[1] else { throw Self.odd }
-            return try RecordFields(fields[2]).record(String(decoding: id, as: UTF8.self), user, isMember: isMember == 1, logouts: ended, now: now)
+            let remembered = try RecordFields(fields[2])
+            if let record = remembered.record(String(decoding: id, as: UTF8.self), user, isMember: isMember == 1, logouts: ended, now: now) {
+                records.append(record)
+            }
         }
-        .sorted { ($0.createdAt ?? 0, $0.session) > ($1.createdAt ?? 0, $1.session) }
+        return records.sorted { ($0.createdAt ?? 0, $0.session) > ($1.createdAt ?? 0, $1.session) }
     }
 
     package func answer(_ session: String, of user: UserID, kind: SessionKind, issuedAt: Int64?) async throws(StoreUnavailable) -> Bool {

@@ -13,7 +13,7 @@ public enum SessionAnswer: Sendable, Equatable {
 
 /// Who asked. A class and not a closure, so that asking allocates nothing.
 open class SessionWaiter {
-    package init() {}
+    public init() {}
 
     /// Called exactly once for each `ask`, on the lookup's event loop, possibly before `ask` has returned.
     open func sessionAnswered(_ answer: SessionAnswer) {
@@ -23,7 +23,7 @@ open class SessionWaiter {
 
 /// Answers for the data plane: one for each event loop, used on that loop alone. Asking is the hot path.
 open class SessionLookup {
-    package init() {}
+    public init() {}
 
     /// Prepares the question once for a verified token.
     open func reference(user: UserID, session: String, kind: SessionKind, issuedAt: Int64?) -> SessionReference {

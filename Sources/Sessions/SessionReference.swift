@@ -47,7 +47,7 @@ open class SessionReference {
     /// The token's `iat` rounded down, Unix seconds; nil without one. Matters for `revocable` alone.
     package let issuedAt: Int64?
 
-    package init(user: UserID, session: String, kind: SessionKind, issuedAt: Int64?) {
+    public init(user: UserID, session: String, kind: SessionKind, issuedAt: Int64?) {
         self.user = user
         self.session = session
         self.kind = kind

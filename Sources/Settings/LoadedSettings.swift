@@ -30,6 +30,11 @@ package struct LoadedSettings: Sendable {
         }.sorted { $0.place < $1.place }
     }
 
+    /// A mistake that shows only when the settings are put to use.
+    package func problem(_ key: String, _ message: String) -> SettingsProblems {
+        SettingsProblems(problems: [SettingsProblem(file: file, place: place(of: key), key: key, message: message)], digest: digest)
+    }
+
     private func place(of key: String) -> Place {
         var key = key
         while true {

@@ -237,3 +237,26 @@ final class RouteTable: Sendable {
         return methods.joined(separator: ", ")
     }
 }
+
+extension PathConfiguration {
+    /// Whether a request can have this path, so that a route for it can match. Escapes may be spelled as they like.
+    package func canBeRequested(_ path: String) -> Bool {
+        guard let normal = normalForm(of: path) else { return false }
+        // A dot segment that is removed takes a slash with it.
+        return normal.count { $0 == UInt8(ascii: "/") } == path.utf8.count { $0 == UInt8(ascii: "/") }
+    }
+
+    /// Whether it is what it would become.
+    package func isNormal(_ path: String) -> Bool { normalForm(of: path).map { $0.elementsEqual(path.utf8) } ?? false }
+
+    private func normalForm(of path: String) -> [UInt8]? {
+        let normaliser = PathNormaliser()
+        return Array(path.utf8).withUnsafeBytes { raw in
+            switch normaliser.normalise(raw, mergeSlashes: false, keepEncodedSlashes: keepEncodedSlashes) {
+            case .unchanged: Array(raw)
+            case .rewritten: Array(normaliser.output)
+            case .refused: nil
+            }
+        }
+    }
+}

@@ -18,7 +18,7 @@ import UnixSignals
 /// Everything that changes it (signals, a changed file, new keys) goes through one queue, so that a reload never meets another.
 struct GatewayProcess {
     /// How long the start waits for the key sets of URLs before it goes on without. Readiness does not depend on them.
-    private static let keySetPatience = Duration.milliseconds(500)
+    static let keySetPatience = Duration.milliseconds(500)
 
     enum Event: Sendable {
         case hangup, fileChanged, keysChanged(issuer: String), terminate
@@ -27,8 +27,8 @@ struct GatewayProcess {
     /// What reading the configuration again came to.
     enum Loaded: Sendable {
         case plan(Plan)
-        /// Each line as `check` prints it.
-        case problems([String])
+        /// Each line as `check` prints it; the digest is of everything that was read.
+        case problems([String], digest: [UInt8])
     }
 
     let output: LineWriter
@@ -41,7 +41,8 @@ struct GatewayProcess {
     ///   - load: reads the configuration anew; `current` tells what needs a restart when it changes.
     ///   - started: called when all listeners are open.
     func run(
-        _ first: Plan, watching path: String?, load: @escaping @Sendable (_ current: Plan) -> Loaded, started: @escaping @Sendable () -> Void = {}
+        _ first: Plan, watching path: String?, load: @escaping @Sendable (_ current: Plan) -> Loaded,
+        started: @escaping @Sendable (OpenStore) async throws(Failure) -> Void = { _ in }
     ) async throws(Failure) {
         raiseDescriptorLimit()
         let logger = Logger(label: "portcullis") { label in JSONLogHandler(label: label, level: level, output: output) }
@@ -49,7 +50,7 @@ struct GatewayProcess {
         let controlLoop = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let (events, queue) = AsyncStream.makeStream(of: Event.self)
         let dataPlane = DataPlaneLink()
-        let store = first.store.open(loops: loops, controlLoop: controlLoop.next(), logger: logger)
+        let store = first.store.open(eventLoop: controlLoop.next(), logger: logger)
         let fetcher = KeySetFetcher(sources: first.keySources, eventLoopGroup: controlLoop, logger: logger) { queue.yield(.keysChanged(issuer: $0)) }
         let control: ControlPlane
         do throws(ControlFailure) {
@@ -72,7 +73,7 @@ struct GatewayProcess {
                 }
             }
             tasks.addTask {
-                try? await fetcher.run()
+                await fetcher.run()
                 return nil
             }
             tasks.addTask { await Self.listenToSignals(queue) }
@@ -83,7 +84,7 @@ struct GatewayProcess {
                     var life = try await Life(
                         first, process: self, loops: loops, store: store, control: control, fetcher: fetcher, dataPlane: dataPlane, accessLog: accessLog,
                         logger: logger, load: load)
-                    started()
+                    try await started(store)
                     try await life.live(events)
                     return .success(())
                 } catch {
@@ -108,7 +109,7 @@ struct GatewayProcess {
     /// A store that may drop revocations is refused at the first contact, whenever that is.
     private static func ruleOutEviction(_ plan: Plan, _ store: OpenStore, _ dataPlane: DataPlaneLink) async -> Result<Void, Failure>? {
         while plan.mustNotEvict {
-            switch await store.evictionPolicy() {
+            switch await store.eviction() {
             case .none:
                 dataPlane.storeIsFit = true
                 return nil
@@ -160,6 +161,7 @@ struct GatewayProcess {
     enum Failure: Error, Sendable {
         case configuration(String)
         case cannotBind(String)
+        case cannotReach(String)
         case internalFault(String)
     }
 }

@@ -11,6 +11,8 @@ extension GatewayProcess {
     /// The data plane in its process: start, reloads, new keys, drain. Used by one task alone.
     struct Life {
         private var plan: Plan
+        /// Of what was read last, whether it was put in force or not.
+        private var lastDigest: [UInt8]
         private let process: GatewayProcess
         private let server: GatewayServer
         private let store: OpenStore
@@ -27,6 +29,7 @@ extension GatewayProcess {
         ) async throws(Failure) {
             var plan = plan
             plan.serveControl(at: control.apiSocketPath)
+            lastDigest = plan.digest
             self.process = process
             self.store = store
             self.control = control
@@ -78,11 +81,15 @@ extension GatewayProcess {
         /// All or nothing.
         private mutating func reload(evenIfSame: Bool) async {
             switch load(plan) {
-            case .problems(let lines): reject(lines)
+            case .problems(let lines, let digest):
+                guard evenIfSame || digest != lastDigest else { return }
+                lastDigest = digest
+                reject(lines)
             case .plan(var new):
-                if !evenIfSame, new.digest == plan.digest { return }
+                guard evenIfSame || new.digest != lastDigest else { return }
+                lastDigest = new.digest
                 new.serveControl(at: control.apiSocketPath)
-                if new.mustNotEvict, !plan.mustNotEvict, case .evicts(let policy) = await store.evictionPolicy() {
+                if new.mustNotEvict, !plan.mustNotEvict, case .evicts(let policy) = await store.eviction() {
                     return reject([GatewayProcess.evictionProblem(policy)])
                 }
                 fetcher.update(sources: new.keySources)

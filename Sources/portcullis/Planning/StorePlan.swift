@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import Control
+import Logging
+import NIOCore
+import RedisClient
+import RedisSessions
+import Sessions
+import Settings
+
+/// The store that a configuration asks for, not yet opened.
+struct StorePlan: Sendable {
+    private enum Kind: Sendable {
+        case memory
+        case redis(RedisConfiguration, keyPrefix: String, waitReplicas: Int)
+    }
+
+    private let kind: Kind
+
+    /// Throws what NIOSSL finds wrong.
+    init(_ settings: Settings) throws {
+        switch settings.store {
+        case .memory: kind = .memory
+        case .redis(let redis):
+            let address: RedisConfiguration.Address =
+                switch redis.addresses[0] {
+                case .inet(let host, let port): .host(host, port: port)
+                case .unix(let path): .unix(path: path)
+                }
+            kind = .redis(
+                RedisConfiguration(
+                    address: address, username: redis.username, password: redis.password.map { String(decoding: $0, as: UTF8.self) },
+                    database: redis.database, tls: try redis.tls.map { try RedisTLS($0.configuration, serverName: $0.serverName) },
+                    connectTimeout: TimeAmount(redis.connectTimeout), commandTimeout: TimeAmount(redis.commandTimeout)),
+                keyPrefix: redis.keyPrefix, waitReplicas: redis.waitReplicas)
+        }
+    }
+
+    /// Returns at once; a store that cannot be reached yet is reached later.
+    ///
+    /// - Parameter eventLoop: of the connection that the control plane uses.
+    func open(eventLoop: any EventLoop, logger: Logger) -> OpenStore {
+        switch kind {
+        case .memory: return OpenStore(memory: MemorySessionStore(now: { systemTime() }))
+        case .redis(let configuration, let keyPrefix, let waitReplicas):
+            let store = RedisSessionStore(
+                configuration: configuration, keyPrefix: keyPrefix, waitReplicas: waitReplicas, eventLoop: eventLoop, logger: logger)
+            store.start()
+            return OpenStore(redis: store)
+        }
+    }
+}
+
+/// The store while the process lives.
+struct OpenStore: Sendable {
+    enum Eviction: Sendable, Equatable {
+        case none
+        case evicts(policy: String)
+        /// The store has not been reached.
+        case unknown
+    }
+
+    let sessions: any SessionStore
+    private let redis: RedisSessionStore?
+
+    fileprivate init(memory: MemorySessionStore) {
+        sessions = memory
+        redis = nil
+    }
+
+    fileprivate init(redis: RedisSessionStore) {
+        sessions = redis
+        self.redis = redis
+    }
+
+    /// Whether the store may drop keys that nobody has deleted.
+    func eviction() async -> Eviction {
+        guard let redis else { return .none }
+        do throws(StoreUnavailable) {
+            return try await redis.evictionPolicy().map { .evicts(policy: $0) } ?? .none
+        } catch {
+            return .unknown
+        }
+    }
+
+    func close() async { await redis?.close() }
+}
