@@ -13,6 +13,6 @@ struct CheckCommand: ParsableCommand {
     func run() throws {
         let plan = try ConfigurationFile(config).plan()
         for warning in plan.warnings { StandardError.write(warning) }
-        print("\(config): no mistakes")
+        print("No mistakes in \(config)")
     }
 }
