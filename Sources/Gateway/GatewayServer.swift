@@ -105,7 +105,8 @@ package final class GatewayServer: Sendable {
     /// New keys of one issuer (by its index): tokens verified under the old ones are verified anew.
     package func use(keys: KeySet, ofIssuer name: String) async throws {
         let (configuration, plans) = state.withLock { state in
-            for index in state.configuration.issuers.indices where state.configuration.issuers[index].name == name && !state.configuration.issuers[index].isOwn {
+            for index in state.configuration.issuers.indices
+            where state.configuration.issuers[index].name == name && !state.configuration.issuers[index].isOwn {
                 state.configuration.issuers[index].trusted.keys = keys
             }
             return (state.configuration, state.plans)

@@ -55,12 +55,16 @@ final class EndSweep: Sendable {
     private func sweep() async throws -> Int {
         let now = systemMilliseconds()
         let due = try await client.call(
-            RedisCommand([Array("ZRANGEBYSCORE".utf8), keys.due, Array("-inf".utf8), digits(now), Array("LIMIT".utf8), Array("0".utf8), digits(Int64(Self.batch))]))
+            RedisCommand([
+                Array("ZRANGEBYSCORE".utf8), keys.due, Array("-inf".utf8), digits(now), Array("LIMIT".utf8), Array("0".utf8),
+                digits(Int64(Self.batch)),
+            ]))
         guard case .array(let tags) = due else { return 0 }
         for case .bulk(let tag) in tags {
             let sessions = keys.prefix + Array("sessions:".utf8) + tag
             let ends = keys.prefix + Array("ends:".utf8) + tag
-            guard case .integer(let next)? = try await client.run(SessionScripts.dropEnded, keys: [sessions, ends], arguments: [digits(now)]).first else { continue }
+            guard case .integer(let next)? = try await client.run(SessionScripts.dropEnded, keys: [sessions, ends], arguments: [digits(now)]).first
+            else { continue }
             _ = try await client.call(RedisCommand([Array("ZREM".utf8), keys.due, tag]))
             // Its next session's end, and any that was noted meanwhile, is the earliest of the user's own list.
             if next >= 0 { _ = try await client.run(SessionScripts.noteEnd, keys: [keys.due], arguments: [tag, digits(next)]) }

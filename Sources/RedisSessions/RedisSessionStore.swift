@@ -70,7 +70,10 @@ package final class RedisSessionStore: SessionStore {
         _ record: SessionRecord, refreshHash: [UInt8], rules: SessionRules, now: UnixMilliseconds
     ) async throws(StoreUnavailable) -> [String] {
         let ends = record.expiresAt ?? now + rules.sessionLifetime
-        var arguments = [Array(record.session.utf8), text(now), text(ends), text(rules.retainRevoked), text(Int64(rules.maxPerUser)), keys.recordPrefix(record.user)]
+        var arguments = [
+            Array(record.session.utf8), text(now), text(ends), text(rules.retainRevoked), text(Int64(rules.maxPerUser)),
+            keys.recordPrefix(record.user),
+        ]
         func add(_ name: String, _ value: [UInt8]?) {
             if let value { arguments += [Array(name.utf8), value] }
         }
@@ -92,7 +95,8 @@ package final class RedisSessionStore: SessionStore {
     ) async throws(StoreUnavailable) -> Registration {
         try await sweep.note(end: expiresAt, of: user)
         let reply = try await run(
-            SessionScripts.register, keys: sessionKeys(session, user), arguments: [Array(session.utf8), text(now), text(expiresAt), text(rules.retainRevoked)])
+            SessionScripts.register, keys: sessionKeys(session, user),
+            arguments: [Array(session.utf8), text(now), text(expiresAt), text(rules.retainRevoked)])
         switch reply {
         case .integer(1):
             try await sweep.note(end: expiresAt, of: user)
@@ -142,7 +146,9 @@ package final class RedisSessionStore: SessionStore {
         let ended = logouts.compactMap { $0.bytes.flatMap(RecordedLogout.init) }
         var records: [SessionRecord] = []
         for part in parts.dropFirst() {
-            guard case .array(let fields) = part, fields.count == 3, let id = fields[0].bytes, case .integer(let isMember) = fields[1] else { throw Self.odd }
+            guard case .array(let fields) = part, fields.count == 3, let id = fields[0].bytes, case .integer(let isMember) = fields[1] else {
+                throw Self.odd
+            }
             let remembered = try RecordFields(fields[2])
             if let record = remembered.record(String(decoding: id, as: UTF8.self), user, isMember: isMember == 1, logouts: ended, now: now) {
                 records.append(record)
@@ -167,7 +173,8 @@ package final class RedisSessionStore: SessionStore {
     }
 
     package func rotate(
-        _ session: String, of user: UserID, presentedHash: [UInt8], successorHash: [UInt8], provenOrigin: Bool, rules: SessionRules, now: UnixMilliseconds
+        _ session: String, of user: UserID, presentedHash: [UInt8], successorHash: [UInt8], provenOrigin: Bool, rules: SessionRules,
+        now: UnixMilliseconds
     ) async throws(StoreUnavailable) -> Rotation {
         let reply = try await run(
             SessionScripts.rotate, keys: sessionKeys(session, user),
@@ -177,7 +184,9 @@ package final class RedisSessionStore: SessionStore {
             ], isLogout: true)
         guard case .array(let parts) = reply, let word = parts.first?.bytes else { throw Self.odd }
         func record() throws(StoreUnavailable) -> SessionRecord {
-            guard parts.count == 2, let record = try RecordFields(parts[1]).record(session, user, isMember: true, logouts: [], now: now) else { throw Self.odd }
+            guard parts.count == 2, let record = try RecordFields(parts[1]).record(session, user, isMember: true, logouts: [], now: now) else {
+                throw Self.odd
+            }
             return record
         }
         switch String(decoding: word, as: UTF8.self) {
@@ -237,13 +246,17 @@ package final class RedisSessionStore: SessionStore {
     }
 
     /// `isLogout`: whatever the script ended counts only when the replicas have it.
-    private func run(_ script: RedisScript, keys: [[UInt8]], arguments: [[UInt8]], isLogout: Bool = false) async throws(StoreUnavailable) -> RedisReply {
+    private func run(_ script: RedisScript, keys: [[UInt8]], arguments: [[UInt8]], isLogout: Bool = false) async throws(StoreUnavailable)
+        -> RedisReply
+    {
         let waits = isLogout && waitReplicas > 0
         // Half of the time for the replicas, so that there is an answer within the whole.
         let patience = max(1, configuration.commandTimeout.nanoseconds / 2_000_000)
         let wait = waits ? [RedisCommand("WAIT", String(waitReplicas), String(patience))] : []
         let replies: [RedisReply]
-        do throws(RedisFailure) { replies = try await client.run(script, keys: keys, arguments: arguments, then: wait) } catch { throw Self.unavailable(error) }
+        do throws(RedisFailure) { replies = try await client.run(script, keys: keys, arguments: arguments, then: wait) } catch {
+            throw Self.unavailable(error)
+        }
         guard let first = replies.first else { throw Self.odd }
         let result = try Self.checked(first)
         if waits {

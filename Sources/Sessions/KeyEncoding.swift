@@ -7,7 +7,8 @@ package enum KeyEncoding {
     package static func append(_ text: some Sequence<UInt8>, to key: inout [UInt8]) {
         for byte in text {
             switch byte {
-            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."),
+            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+                UInt8(ascii: "."),
                 UInt8(ascii: "_"), UInt8(ascii: "@"), UInt8(ascii: "-"):
                 key.append(byte)
             default:

@@ -129,12 +129,14 @@ package final class MemorySessionStore: SessionStore {
     }
 
     package func rotate(
-        _ session: String, of user: UserID, presentedHash: [UInt8], successorHash: [UInt8], provenOrigin: Bool, rules: SessionRules, now: UnixMilliseconds
+        _ session: String, of user: UserID, presentedHash: [UInt8], successorHash: [UInt8], provenOrigin: Bool, rules: SessionRules,
+        now: UnixMilliseconds
     ) async -> Rotation {
         state.withLock { state in
             guard var entry = state.users[user]?.sessions[session], entry.forgetAt > now else { return provenOrigin ? .ended : .unknown }
             let decision = RotationRule.decide(
-                presented: presentedHash, current: entry.refreshHash, previous: entry.previousHash, rotatedAt: entry.rotatedAt, isActive: entry.record.active,
+                presented: presentedHash, current: entry.refreshHash, previous: entry.previousHash, rotatedAt: entry.rotatedAt,
+                isActive: entry.record.active,
                 expiresAt: entry.record.expiresAt, provenOrigin: provenOrigin, reuseWindow: rules.reuseWindow, now: now)
             switch decision {
             case .rotate:

@@ -113,15 +113,18 @@ package protocol SessionStore: Sendable {
     func create(_ record: SessionRecord, refreshHash: [UInt8], rules: SessionRules, now: UnixMilliseconds) async throws(StoreUnavailable) -> [String]
 
     /// Registers an id that another issuer made, or moves its end. Active until `expiresAt`.
-    func register(_ session: String, of user: UserID, expiresAt: UnixMilliseconds, rules: SessionRules, now: UnixMilliseconds) async throws(StoreUnavailable) -> Registration
+    func register(_ session: String, of user: UserID, expiresAt: UnixMilliseconds, rules: SessionRules, now: UnixMilliseconds)
+        async throws(StoreUnavailable) -> Registration
 
     /// Ends one `registered` session.
-    func end(_ session: String, of user: UserID, reason: RevokeReason, rules: SessionRules, now: UnixMilliseconds) async throws(StoreUnavailable) -> Ending
+    func end(_ session: String, of user: UserID, reason: RevokeReason, rules: SessionRules, now: UnixMilliseconds) async throws(StoreUnavailable)
+        -> Ending
 
     /// Ends every `registered` session of the user in one operation whatever their number, and returns how many were active.
     /// Where a `revocable` issuer shares the namespace, `alsoRevokeIssued` says until when (Unix seconds, greatest of now and the asking token's `iat`) what was
     /// issued is revoked, and how long that must be remembered.
-    func endAll(of user: UserID, reason: RevokeReason, alsoRevokeIssued: RevokedBefore?, rules: SessionRules, now: UnixMilliseconds) async throws(StoreUnavailable) -> Int
+    func endAll(of user: UserID, reason: RevokeReason, alsoRevokeIssued: RevokedBefore?, rules: SessionRules, now: UnixMilliseconds)
+        async throws(StoreUnavailable) -> Int
 
     /// Revokes one session of a `revocable` issuer; remembered until `until`, the end of the last token that it concerns.
     func revoke(_ session: String, of user: UserID, until: UnixMilliseconds, now: UnixMilliseconds) async throws(StoreUnavailable)
@@ -134,7 +137,8 @@ package protocol SessionStore: Sendable {
 
     /// Rotates the refresh token (contract §5, Refresh), atomically. `provenOrigin`: the presented token's MAC was right.
     func rotate(
-        _ session: String, of user: UserID, presentedHash: [UInt8], successorHash: [UInt8], provenOrigin: Bool, rules: SessionRules, now: UnixMilliseconds
+        _ session: String, of user: UserID, presentedHash: [UInt8], successorHash: [UInt8], provenOrigin: Bool, rules: SessionRules,
+        now: UnixMilliseconds
     ) async throws(StoreUnavailable) -> Rotation
 
     /// The session whose current (or, with `provenOrigin`, any) refresh token this is, without changing anything; nil if there is none.

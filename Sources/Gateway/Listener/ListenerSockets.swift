@@ -29,7 +29,8 @@ final class ListenerSockets: Sendable {
         self.loops = loops
     }
 
-    static func bind(_ configuration: ListenerConfiguration, tls: NIOSSLContext?, loops: [NIOLoopBound<GatewayLoop>]) async throws -> ListenerSockets {
+    static func bind(_ configuration: ListenerConfiguration, tls: NIOSSLContext?, loops: [NIOLoopBound<GatewayLoop>]) async throws -> ListenerSockets
+    {
         let states = loops.map { NIOLoopBound<ListenerState>.make(on: $0.eventLoop) { ListenerState(tls: tls) } }
         var bound: [NIOLoopBound<ListenerState>] = []
         for state in states { bound.append(try await state.get()) }

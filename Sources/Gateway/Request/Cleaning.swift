@@ -89,7 +89,8 @@ final class Cleaning: Sendable {
         case .expect: if head.minorVersion == 0 { return false }
         case .authorization: if !route.forwardToken { return false }
         case .cookie: if !route.forwardToken, credentials.holdsOurs(bytes, line.value) { return false }
-        case .connection, .keepAlive, .proxyConnection, .te, .upgrade, .http2Settings, .proxyAuthenticate, .proxyAuthorization, .traceparent, .xRequestID, .xForwardedFor,
+        case .connection, .keepAlive, .proxyConnection, .te, .upgrade, .http2Settings, .proxyAuthenticate, .proxyAuthorization, .traceparent,
+            .xRequestID, .xForwardedFor,
             .xForwardedProto, .xForwardedHost, .otherForwarding, .otherSpelling:
             return false
         }

@@ -129,7 +129,10 @@ final class Exchange: SessionWaiter {
         // normalise
         guard head.targetForm != .asterisk else { return .refuse(.routeNotFound) }
         var path = bytes[head.path]
-        switch loop.normaliser.normalise(path, mergeSlashes: snapshot.configuration.paths.mergeDuplicateSlashes, keepEncodedSlashes: snapshot.configuration.paths.keepEncodedSlashes) {
+        switch loop.normaliser.normalise(
+            path, mergeSlashes: snapshot.configuration.paths.mergeDuplicateSlashes,
+            keepEncodedSlashes: snapshot.configuration.paths.keepEncodedSlashes)
+        {
         case .unchanged: break
         case .rewritten: path = loop.normaliser.output
         case .refused: return .refuse(.badRequest)
@@ -146,7 +149,9 @@ final class Exchange: SessionWaiter {
         case .methodNotAllowed(let allow): return .refuse(.methodNotAllowed(allow: allow))
         }
         if found.loginRedirect != nil { wantsHTML = Browser.wantsHTML(head, bytes) }
-        if case .counted(let length) = head.framing, snapshot.limits.bodyBytes > 0, length > snapshot.limits.bodyBytes { return .refuse(.bodyTooLarge) }
+        if case .counted(let length) = head.framing, snapshot.limits.bodyBytes > 0, length > snapshot.limits.bodyBytes {
+            return .refuse(.bodyTooLarge)
+        }
 
         // clean
         if let rejection = snapshot.cleaning.judge(head, bytes) { return .refuse(rejection) }
@@ -230,7 +235,9 @@ final class Exchange: SessionWaiter {
             }
         case .refused(let refusal, let issuer):
             loop.counters.tokenVerified(refusal, source: .signature)
-            if let issuer, refusal == .keyUnknown || refusal == .keysUnavailable { loop.shared.keyIsMissing(issuer: snapshot.configuration.issuers[issuer].name) }
+            if let issuer, refusal == .keyUnknown || refusal == .keysUnavailable {
+                loop.shared.keyIsMissing(issuer: snapshot.configuration.issuers[issuer].name)
+            }
             return .failure(refusal == .keysUnavailable ? .keysUnavailable : .token(refusal))
         }
     }
@@ -252,7 +259,9 @@ final class Exchange: SessionWaiter {
             }
             sessionIsRevoked()
         case .unavailable:
-            guard snapshot.routes[route].whenUnavailable == .allowRecent, snapshot.configuration.revocation.grace > .zero else { return refuse(.storeUnavailable) }
+            guard snapshot.routes[route].whenUnavailable == .allowRecent, snapshot.configuration.revocation.grace > .zero else {
+                return refuse(.storeUnavailable)
+            }
             let own = loop.recent.lastConfirmed(user: reference.user, session: reference.session)
             if isWithinGrace(own, now) { return sessionIsGood() }
             askNeighbours(reference)

@@ -65,7 +65,10 @@ struct WebSocketFrames {
         reason.withUTF8Buffer { payload.append(contentsOf: $0) }
         var frame: [UInt8] = [0x88, UInt8(payload.count) | (mask == nil ? 0 : 0x80)]
         if let mask {
-            let key = [UInt8(truncatingIfNeeded: mask >> 24), UInt8(truncatingIfNeeded: mask >> 16), UInt8(truncatingIfNeeded: mask >> 8), UInt8(truncatingIfNeeded: mask)]
+            let key = [
+                UInt8(truncatingIfNeeded: mask >> 24), UInt8(truncatingIfNeeded: mask >> 16), UInt8(truncatingIfNeeded: mask >> 8),
+                UInt8(truncatingIfNeeded: mask),
+            ]
             frame.append(contentsOf: key)
             for (index, byte) in payload.enumerated() { frame.append(byte ^ key[index & 3]) }
         } else {

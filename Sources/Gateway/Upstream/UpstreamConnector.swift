@@ -68,7 +68,8 @@ final class UpstreamConnector: Sendable {
     private static func fault(of error: any Error) -> UpstreamFault {
         switch error {
         case ChannelError.connectTimeout: .connectTimeout
-        case let several as NIOConnectionError where several.connectionErrors.contains { if case ChannelError.connectTimeout = $0.error { true } else { false } }:
+        case let several as NIOConnectionError
+        where several.connectionErrors.contains { if case ChannelError.connectTimeout = $0.error { true } else { false } }:
             .connectTimeout
         default: .refused
         }
@@ -83,7 +84,8 @@ private final class Opening {
     private var isConnected = false
     private var completion: ((Result<UpstreamConnection, UpstreamConnector.Failure>) -> Void)?
 
-    init(connection: UpstreamConnection, awaitsHandshake: Bool, completion: @escaping (Result<UpstreamConnection, UpstreamConnector.Failure>) -> Void) {
+    init(connection: UpstreamConnection, awaitsHandshake: Bool, completion: @escaping (Result<UpstreamConnection, UpstreamConnector.Failure>) -> Void)
+    {
         self.connection = connection
         self.awaitsHandshake = awaitsHandshake
         self.completion = completion

@@ -67,14 +67,18 @@ extension Value {
     /// Certificates in PEM, at least one.
     func certificates() -> [NIOSSLCertificate]? {
         guard let bytes = file() else { return nil }
-        guard let certificates = try? NIOSSLCertificate.fromPEMBytes(bytes), !certificates.isEmpty else { return wrong("names a file without a certificate in PEM") }
+        guard let certificates = try? NIOSSLCertificate.fromPEMBytes(bytes), !certificates.isEmpty else {
+            return wrong("names a file without a certificate in PEM")
+        }
         return certificates
     }
 
     /// A private key in PEM, without a passphrase.
     func privateKey() -> NIOSSLPrivateKey? {
         guard let bytes = file() else { return nil }
-        guard let key = try? NIOSSLPrivateKey(bytes: bytes, format: .pem) else { return wrong("names a file without a private key in PEM that needs no passphrase") }
+        guard let key = try? NIOSSLPrivateKey(bytes: bytes, format: .pem) else {
+            return wrong("names a file without a private key in PEM that needs no passphrase")
+        }
         return key
     }
 
@@ -95,7 +99,9 @@ extension Value {
         section.finish()
         guard section.has("certificate") == section.has("private_key") else { return wrong("needs both certificate and private_key, or none") }
         guard reader.isSoundWithin(path) else { return nil }
-        guard tls.certificates.isEmpty || (try? NIOSSLContext(configuration: tls.configuration)) != nil else { return wrong("has a private_key that is not the certificate's") }
+        guard tls.certificates.isEmpty || (try? NIOSSLContext(configuration: tls.configuration)) != nil else {
+            return wrong("has a private_key that is not the certificate's")
+        }
         return tls
     }
 
@@ -113,7 +119,9 @@ extension Value {
         var tls = Settings.ServerTLS(certificates: certificates, privateKey: key)
         tls.minimumVersion = minimum
         tls.clientAuthorities = authorities
-        guard (try? NIOSSLContext(configuration: tls.configuration(protocols: [.http1]))) != nil else { return wrong("has a private_key that is not the certificate's") }
+        guard (try? NIOSSLContext(configuration: tls.configuration(protocols: [.http1]))) != nil else {
+            return wrong("has a private_key that is not the certificate's")
+        }
         return tls
     }
 }

@@ -10,13 +10,17 @@ extension Value {
         if text.hasPrefix("unix:") {
             let path = reader.absolute(String(text.dropFirst(5)))
             guard text.utf8.count > 5, !path.hasSuffix("/") else { return wrong("needs the path of a socket after unix:") }
-            guard path.utf8.count <= SettingLimit.socketPathBytes else { return wrong("has a socket path of more than \(SettingLimit.socketPathBytes) bytes") }
+            guard path.utf8.count <= SettingLimit.socketPathBytes else {
+                return wrong("has a socket path of more than \(SettingLimit.socketPathBytes) bytes")
+            }
             return .unix(path: path)
         }
         guard let colon = text.lastIndex(of: ":") else { return wrong("needs a port: host:port, [v6]:port or unix:/path") }
         var host = text[..<colon]
         let digits = text[text.index(after: colon)...].utf8
-        guard (1...5).contains(digits.count), digits.allSatisfy({ $0 &- UInt8(ascii: "0") < 10 }), let port = Int(Substring(digits)), (1...65_535).contains(port) else {
+        guard (1...5).contains(digits.count), digits.allSatisfy({ $0 &- UInt8(ascii: "0") < 10 }), let port = Int(Substring(digits)),
+            (1...65_535).contains(port)
+        else {
             return wrong("needs a port from 1 to 65535")
         }
         if host.hasPrefix("["), host.hasSuffix("]") {
@@ -55,7 +59,9 @@ extension Value {
         var host = authority
         if let colon = authority.lastIndex(of: ":"), !authority.hasSuffix("]") {
             host = authority[..<colon]
-            guard let port = Int(authority[authority.index(after: colon)...]), (1...65_535).contains(port) else { return wrong("has no port from 1 to 65535") }
+            guard let port = Int(authority[authority.index(after: colon)...]), (1...65_535).contains(port) else {
+                return wrong("has no port from 1 to 65535")
+            }
         }
         let isHost = host.hasPrefix("[") && host.hasSuffix("]") ? Self.isIPv6(String(host.dropFirst().dropLast())) : Self.isName(host)
         return isHost ? text : wrong("has no good host")
@@ -113,8 +119,10 @@ enum FieldNameRules {
     }
 
     private static let taken: Set<String> = [
-        "", "accept", "acceptencoding", "authorization", "connection", "contentencoding", "contentlength", "contentrange", "contenttype", "cookie", "date", "expect",
-        "forwarded", "host", "http2settings", "keepalive", "origin", "proxyauthenticate", "proxyauthorization", "proxyconnection", "range", "setcookie", "te", "trailer",
+        "", "accept", "acceptencoding", "authorization", "connection", "contentencoding", "contentlength", "contentrange", "contenttype", "cookie",
+        "date", "expect",
+        "forwarded", "host", "http2settings", "keepalive", "origin", "proxyauthenticate", "proxyauthorization", "proxyconnection", "range",
+        "setcookie", "te", "trailer",
         "traceparent", "tracestate", "transferencoding", "upgrade", "useragent", "via", "xrequestid", "xrewriteurl",
     ]
     private static let takenPrefixes = ["xforwarded", "xoriginal", "xportcullis", "secfetch", "secwebsocket"]

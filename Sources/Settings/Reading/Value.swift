@@ -40,13 +40,17 @@ struct Value {
         guard let text = text() else { return nil }
         guard !text.isEmpty else { return wrong("must not be empty") }
         guard text.utf8.count <= limit else { return wrong("has more than \(limit) bytes") }
-        guard !text.unicodeScalars.contains(where: { $0.value < 0x20 || (0x7F...0x9F).contains($0.value) }) else { return wrong("must not hold control characters") }
+        guard !text.unicodeScalars.contains(where: { $0.value < 0x20 || (0x7F...0x9F).contains($0.value) }) else {
+            return wrong("must not hold control characters")
+        }
         return text
     }
 
     /// Text, or a number or boolean in its own spelling.
     func spelling() -> String? {
-        guard case .scalar(let scalar) = node.content, scalar.kind != .null else { return wrong("must be text, a number or a boolean, not \(kindName)") }
+        guard case .scalar(let scalar) = node.content, scalar.kind != .null else {
+            return wrong("must be text, a number or a boolean, not \(kindName)")
+        }
         return filledIn(scalar.text)
     }
 
@@ -184,7 +188,9 @@ struct Value {
             guard name.endIndex < rest.endIndex, Self.isVariableName(name) else {
                 return wrong("has a ${…} that is no variable: its name has letters, digits and _")
             }
-            guard let value = reader.variable(String(decoding: name, as: UTF8.self)) else { return wrong("needs an environment variable that is not set") }
+            guard let value = reader.variable(String(decoding: name, as: UTF8.self)) else {
+                return wrong("needs an environment variable that is not set")
+            }
             result += value.utf8
             rest = rest[(name.endIndex + 1)...]
         }

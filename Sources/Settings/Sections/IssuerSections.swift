@@ -14,8 +14,12 @@ extension Settings {
             let before = issuers[..<index]
             func key(_ name: String) -> String { "issuers[\(index)].\(name)" }
             if issuer.issuer.isIdentical(to: sessions.issuer) { reader.report(key("issuer"), "is sessions.issuer, the gateway itself") }
-            if before.contains(where: { $0.issuer.isIdentical(to: issuer.issuer) }) { reader.report(key("issuer"), "is the issuer of an entry before it") }
-            if issuer.name.isIdentical(to: sessions.issuer) { reader.report(key("name"), "is sessions.issuer, by which routes name the gateway itself") }
+            if before.contains(where: { $0.issuer.isIdentical(to: issuer.issuer) }) {
+                reader.report(key("issuer"), "is the issuer of an entry before it")
+            }
+            if issuer.name.isIdentical(to: sessions.issuer) {
+                reader.report(key("name"), "is sessions.issuer, by which routes name the gateway itself")
+            }
             if before.contains(where: { $0.name.isIdentical(to: issuer.name) }) { reader.report(key("name"), "is the name of an entry before it") }
         }
     }
@@ -84,10 +88,14 @@ extension Settings.Issuer {
             guard let bytes = secret.secret() else { return nil }
             do throws(KeyProblem) { return .single(try KeySet(secret: bytes)) } catch { return secret.wrong("\(error)") }
         case (nil, nil, let publicKey?):
-            if let algorithms, algorithms.contains(where: \.isSymmetric) { reader.report(algorithmsPath, "cannot be HS256, HS384 or HS512 with a public_key") }
+            if let algorithms, algorithms.contains(where: \.isSymmetric) {
+                reader.report(algorithmsPath, "cannot be HS256, HS384 or HS512 with a public_key")
+            }
             guard let pem = publicKey.fileInMapping() else { return nil }
             guard let algorithms, !algorithms.contains(where: \.isSymmetric) else { return nil }
-            do throws(KeyProblem) { return .single(try KeySet(publicKeyPEM: pem, algorithms: algorithms)) } catch { return publicKey.wrong("names a file that \(error)") }
+            do throws(KeyProblem) { return .single(try KeySet(publicKeyPEM: pem, algorithms: algorithms)) } catch {
+                return publicKey.wrong("names a file that \(error)")
+            }
         default: return section.value.wrong("must have one of jwks, secret and public_key")
         }
     }

@@ -56,7 +56,9 @@ extension Settings.Route {
         let reader = section.value.reader
         func key(_ name: String) -> String { SettingPath.member(name, of: section.path) }
         guard auth == .none else { return }
-        for (name, isSet) in [("issuers", !issuers.isEmpty), ("scopes", !scopes.isEmpty), ("claims", !claims.isEmpty), ("login_redirect", loginRedirect != nil)] where isSet {
+        for (name, isSet) in [
+            ("issuers", !issuers.isEmpty), ("scopes", !scopes.isEmpty), ("claims", !claims.isEmpty), ("login_redirect", loginRedirect != nil),
+        ] where isSet {
             reader.report(key(name), "needs authentication, and this route has auth: none")
         }
         if let rateLimit, rateLimit.by != .address { reader.report(key("rate_limit"), "can only be by address with auth: none") }

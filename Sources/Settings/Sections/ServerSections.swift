@@ -15,7 +15,9 @@ extension Settings {
             section.read("address", into: &admin.address) { $0.address() }
             section.readOptional("token", into: &admin.token) { value in
                 guard let token = value.secret() else { return nil }
-                guard token.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else { return value.wrong("must have visible ASCII characters alone, as Authorization has to carry it") }
+                guard token.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+                    return value.wrong("must have visible ASCII characters alone, as Authorization has to carry it")
+                }
                 return token
             }
         }
@@ -79,7 +81,8 @@ extension Settings {
         }
         if reader.isSound("admin.address"), let index = owners[admin.address] {
             // The one that was written is the mistake.
-            reader.report(reader.has("admin.address") ? "admin.address" : "listeners[\(index)].address", "is both the admin's and a listener's address")
+            reader.report(
+                reader.has("admin.address") ? "admin.address" : "listeners[\(index)].address", "is both the admin's and a listener's address")
         }
     }
 }

@@ -57,7 +57,9 @@ extension Settings.Sessions {
         let reader = section.value.reader
         func key(_ name: String) -> String { SettingPath.member(name, of: section.path) }
         if section.has("login"), !section.has("signing_key") { reader.report(key("login"), "needs a signing_key: a login issues tokens") }
-        if section.has("previous_keys"), !section.has("signing_key") { reader.report(key("previous_keys"), "needs a signing_key that comes after them") }
+        if section.has("previous_keys"), !section.has("signing_key") {
+            reader.report(key("previous_keys"), "needs a signing_key that comes after them")
+        }
         guard reader.isSound(key("signing_key"), key("previous_keys")) else { return }
         var seen = Set(signingKey.map { [$0.keyID] } ?? [])
         for (index, previous) in previousKeys.enumerated() where !seen.insert(previous.keyID).inserted {
@@ -79,12 +81,15 @@ extension Settings.Cookies {
         // Browsers drop cookies that break these rules (RFC 6265bis §4.1.3, §5.6).
         for (name, cookie) in [("access_name", accessName), ("refresh_name", refreshName)] where !secure {
             guard Self.has(cookie, prefix: "__host-") || Self.has(cookie, prefix: "__secure-") else { continue }
-            reader.report(key(section.has(name) ? name : "secure"), "browsers take cookies whose name begins with __Host- or __Secure- only if they are secure")
+            reader.report(
+                key(section.has(name) ? name : "secure"), "browsers take cookies whose name begins with __Host- or __Secure- only if they are secure")
         }
         if Self.has(refreshName, prefix: "__host-"), apiPath != "/" {
             reader.report(key("refresh_name"), "cannot begin with __Host-: browsers want the path / for it, and this cookie's is sessions.api_path")
         }
-        if accessName == refreshName { reader.report(key(section.has("refresh_name") ? "refresh_name" : "access_name"), "is the name of both cookies") }
+        if accessName == refreshName {
+            reader.report(key(section.has("refresh_name") ? "refresh_name" : "access_name"), "is the name of both cookies")
+        }
         if sameSite == .none, !secure { reader.report(key("same_site"), "browsers take same_site none only with secure") }
     }
 

@@ -40,7 +40,8 @@ extension Settings.Redis {
         section.readOptional("tls", into: &tls) { $0.clientTLS() }
         section.read("key_prefix", into: &keyPrefix) { value in
             guard let prefix = value.text() else { return nil }
-            guard prefix.utf8.count <= SettingLimit.nameBytes, prefix.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && !"{}*?[]\\".utf8.contains($0) }) else {
+            guard prefix.utf8.count <= SettingLimit.nameBytes, prefix.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && !"{}*?[]\\".utf8.contains($0) })
+            else {
                 return value.wrong("must have at most \(SettingLimit.nameBytes) visible ASCII characters, none of { } [ ] * ? \\")
             }
             return prefix

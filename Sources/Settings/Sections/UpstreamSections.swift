@@ -11,7 +11,8 @@ extension Settings {
                 names.insert(member.name)
                 let entry = Value(member.value, path: SettingPath.member(member.name, of: value.path), reader: value.reader)
                 guard FieldNameRules.isToken(member.name), member.name.utf8.count <= SettingLimit.nameBytes else {
-                    value.reader.report(entry.path, "must have a name of letters, digits, - _ and dots, at most \(SettingLimit.nameBytes)", at: member.place)
+                    value.reader.report(
+                        entry.path, "must have a name of letters, digits, - _ and dots, at most \(SettingLimit.nameBytes)", at: member.place)
                     return nil
                 }
                 return Upstream.read(entry, name: member.name)

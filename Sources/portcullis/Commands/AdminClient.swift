@@ -71,14 +71,18 @@ struct AdminClient {
 
     private static func token(_ path: String) throws -> String {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw Exit.failure(Exit.unavailable, "the token file \(path) cannot be read: \(String(cString: strerror(errno)))") }
+        guard descriptor >= 0 else {
+            throw Exit.failure(Exit.unavailable, "the token file \(path) cannot be read: \(String(cString: strerror(errno)))")
+        }
         defer { close(descriptor) }
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 4096)
         while bytes.count <= tokenFileLimit {
             let count = read(descriptor, &chunk, chunk.count)
             if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw Exit.failure(Exit.unavailable, "the token file \(path) cannot be read: \(String(cString: strerror(errno)))") }
+            guard count >= 0 else {
+                throw Exit.failure(Exit.unavailable, "the token file \(path) cannot be read: \(String(cString: strerror(errno)))")
+            }
             if count == 0 { break }
             bytes += chunk[..<count]
         }

@@ -11,7 +11,8 @@ struct KeysCommand: ParsableCommand {
     func run() throws { throw ValidationError("A command is needed: generate.") }
 
     struct Generate: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Make a private key for sessions.signing_key: PKCS#8, PEM, readable by its owner alone.")
+        static let configuration = CommandConfiguration(
+            abstract: "Make a private key for sessions.signing_key: PKCS#8, PEM, readable by its owner alone.")
 
         enum Algorithm: String, ExpressibleByArgument, CaseIterable {
             case eddsa = "EdDSA"
@@ -65,7 +66,8 @@ enum NewFile {
         let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else {
             let isThere = errno == EEXIST
-            throw Problem(isThere: isThere, reason: isThere ? "is there already: choose another name" : "cannot be made: \(String(cString: strerror(errno)))")
+            throw Problem(
+                isThere: isThere, reason: isThere ? "is there already: choose another name" : "cannot be made: \(String(cString: strerror(errno)))")
         }
         defer { close(descriptor) }
         var rest = bytes[...]

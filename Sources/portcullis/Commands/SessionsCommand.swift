@@ -29,7 +29,9 @@ struct SessionsCommand: ParsableCommand {
 
         func validate() throws {
             guard !user.isEmpty else { throw ValidationError("The user's name is empty.") }
-            guard admin.hasPrefix("http://") || admin.hasPrefix("https://") else { throw ValidationError("--admin needs a URL such as http://127.0.0.1:9180.") }
+            guard admin.hasPrefix("http://") || admin.hasPrefix("https://") else {
+                throw ValidationError("--admin needs a URL such as http://127.0.0.1:9180.")
+            }
         }
 
         /// What the gateway answered, if it is one of these statuses.

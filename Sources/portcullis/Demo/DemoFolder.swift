@@ -29,7 +29,9 @@ struct DemoFolder {
     }
 
     private static func signingKey() throws(Problem) -> [UInt8] {
-        do throws(KeyProblem) { return try SigningKey.generate(.eddsa).pem } catch { throw Problem(reason: "no signing key can be made: OpenSSL \(error)") }
+        do throws(KeyProblem) { return try SigningKey.generate(.eddsa).pem } catch {
+            throw Problem(reason: "no signing key can be made: OpenSSL \(error)")
+        }
     }
 
     private static var temporaryFolder: String { getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp" }
@@ -96,12 +98,16 @@ struct DemoFolder {
 
     private static func store(_ redis: RedisURL?) -> String {
         guard let redis else { return "  kind: memory" }
-        var lines = ["  redis:", "    addresses: [\(quoted(redis.address))]", "    key_prefix: \"portcullis:demo:\"", "    database: \(redis.database)"]
+        var lines = [
+            "  redis:", "    addresses: [\(quoted(redis.address))]", "    key_prefix: \"portcullis:demo:\"", "    database: \(redis.database)",
+        ]
         if let username = redis.username { lines.append("    username: \(quoted(username))") }
         if let password = redis.password { lines.append("    password: \(quoted(password))") }
         return lines.joined(separator: "\n")
     }
 
     /// In single quotes nothing but a quote has a meaning; a variable would be filled in.
-    private static func quoted(_ text: String) -> String { "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''") + "'" }
+    private static func quoted(_ text: String) -> String {
+        "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''") + "'"
+    }
 }

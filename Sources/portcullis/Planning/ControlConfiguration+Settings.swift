@@ -19,7 +19,8 @@ extension ControlConfiguration {
         accessTokenLifetime = sessions.accessTokenLifetime.inMilliseconds
         rules = SessionRules(
             sessionLifetime: sessions.sessionLifetime.inMilliseconds, refreshLifetime: sessions.refreshTokenLifetime.inMilliseconds,
-            reuseWindow: sessions.refreshReuseWindow.inMilliseconds, retainRevoked: sessions.retainRevoked.inMilliseconds, maxPerUser: sessions.maxPerUser)
+            reuseWindow: sessions.refreshReuseWindow.inMilliseconds, retainRevoked: sessions.retainRevoked.inMilliseconds,
+            maxPerUser: sessions.maxPerUser)
         cookies = CookieRules(sessions.cookies)
         if case .usersFile(let bytes) = sessions.login { users = try UsersFile(parsing: bytes) }
         adminToken = settings.admin.token

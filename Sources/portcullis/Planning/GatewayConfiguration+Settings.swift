@@ -10,12 +10,14 @@ extension GatewayConfiguration {
         self.init()
         listeners = settings.listeners.map { listener in
             ListenerConfiguration(
-                address: ListenAddress(listener.address), name: listener.address.description, tls: listener.tls?.configuration(protocols: listener.protocols))
+                address: ListenAddress(listener.address), name: listener.address.description,
+                tls: listener.tls?.configuration(protocols: listener.protocols))
         }
         trustedProxies = settings.trustedProxies.compactMap(AddressRange.init)
         self.issuers = issuers.map { issuer in
             IssuerConfiguration(
-                trusted: issuer.trusted, name: issuer.trusted.name, namespace: issuer.namespace, sessions: SessionPolicy(issuer.sessions), isOwn: issuer.isOwn)
+                trusted: issuer.trusted, name: issuer.trusted.name, namespace: issuer.namespace, sessions: SessionPolicy(issuer.sessions),
+                isOwn: issuer.isOwn)
         }
         tokenSources = settings.tokenSources.map { source in
             switch source {

@@ -30,7 +30,8 @@ struct FileWatch {
         }
 
         static func == (one: Mark, other: Mark) -> Bool {
-            one.device == other.device && one.inode == other.inode && one.size == other.size && one.modified == other.modified && one.changed == other.changed
+            one.device == other.device && one.inode == other.inode && one.size == other.size && one.modified == other.modified
+                && one.changed == other.changed
         }
     }
 

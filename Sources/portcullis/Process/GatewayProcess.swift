@@ -55,7 +55,8 @@ struct GatewayProcess {
         let control: ControlPlane
         do throws(ControlFailure) {
             control = try ControlPlane(
-                store: store.sessions, dataPlane: dataPlane, configuration: first.control, adminAddress: first.adminAddress, eventLoopGroup: controlLoop,
+                store: store.sessions, dataPlane: dataPlane, configuration: first.control, adminAddress: first.adminAddress,
+                eventLoopGroup: controlLoop,
                 logger: logger, audit: { [output] line in output.write(line + [UInt8(ascii: "\n")]) }, keyUnknown: { fetcher.keyUnknown($0) })
         } catch {
             throw .cannotBind(error.description)
@@ -82,7 +83,8 @@ struct GatewayProcess {
             tasks.addTask { [self] in
                 do throws(Failure) {
                     var life = try await Life(
-                        first, process: self, loops: loops, store: store, control: control, fetcher: fetcher, dataPlane: dataPlane, accessLog: accessLog,
+                        first, process: self, loops: loops, store: store, control: control, fetcher: fetcher, dataPlane: dataPlane,
+                        accessLog: accessLog,
                         logger: logger, load: load)
                     try await started(store)
                     try await life.live(events)

@@ -24,7 +24,8 @@ extension GatewayProcess {
 
         /// Starts everything: the control plane listens, then the data plane does.
         init(
-            _ plan: Plan, process: GatewayProcess, loops: MultiThreadedEventLoopGroup, store: OpenStore, control: ControlPlane, fetcher: KeySetFetcher,
+            _ plan: Plan, process: GatewayProcess, loops: MultiThreadedEventLoopGroup, store: OpenStore, control: ControlPlane,
+            fetcher: KeySetFetcher,
             dataPlane: DataPlaneLink, accessLog: AccessLog, logger: Logger, load: @escaping @Sendable (_ current: Plan) -> Loaded
         ) async throws(Failure) {
             var plan = plan
