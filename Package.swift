@@ -31,9 +31,8 @@ let package = Package(
         .systemLibrary(name: "CCrypt", providers: [.apt(["libcrypt-dev"])]),
 
         .target(name: "Tokens", dependencies: ["COpenSSL"]),
-        .target(
-            name: "RedisClient",
-            dependencies: ["CHiredis", .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Logging", package: "swift-log")] + nio),
+        .target(name: "PeerTLS", dependencies: [.product(name: "NIOSSL", package: "swift-nio-ssl")] + nio),
+        .target(name: "RedisClient", dependencies: ["CHiredis", "PeerTLS", .product(name: "Logging", package: "swift-log")] + nio),
         .target(name: "Sessions", dependencies: nio),
         .target(
             name: "RedisSessions",
@@ -41,8 +40,8 @@ let package = Package(
         .target(
             name: "Gateway",
             dependencies: [
-                "Tokens", "Sessions", .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "NIOTLS", package: "swift-nio"),
-                .product(name: "Logging", package: "swift-log"),
+                "Tokens", "Sessions", "PeerTLS", .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "NIOTLS", package: "swift-nio"), .product(name: "Logging", package: "swift-log"),
             ] + nio),
         .target(
             name: "Control",
@@ -57,7 +56,7 @@ let package = Package(
         .executableTarget(
             name: "portcullis",
             dependencies: [
-                "Tokens", "RedisClient", "Sessions", "RedisSessions", "Gateway", "Control", "Settings",
+                "Tokens", "PeerTLS", "RedisClient", "Sessions", "RedisSessions", "Gateway", "Control", "Settings",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -66,7 +65,9 @@ let package = Package(
 
         .target(name: "TestSupport", dependencies: nio, path: "Tests/TestSupport"),
         .testTarget(name: "TokensTests", dependencies: ["Tokens"]),
-        .testTarget(name: "RedisClientTests", dependencies: ["RedisClient", "TestSupport"]),
+        .testTarget(
+            name: "RedisClientTests",
+            dependencies: ["RedisClient", "PeerTLS", "TestSupport", .product(name: "NIOSSL", package: "swift-nio-ssl")]),
         .testTarget(name: "SessionsTests", dependencies: ["Sessions", "RedisSessions", "RedisClient", "TestSupport"]),
         .testTarget(
             name: "GatewayTests",

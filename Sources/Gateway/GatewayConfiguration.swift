@@ -120,6 +120,14 @@ package struct Endpoint: Sendable, Hashable {
         /// `host` may be a name.
         case inet(host: String, port: Int)
         case unix(path: String)
+
+        /// What is connected to, for TLS; nil for a Unix socket.
+        var host: String? {
+            switch self {
+            case .inet(let host, _): host
+            case .unix: nil
+            }
+        }
     }
     package var address: Address
     /// As written in the configuration: the metric's label.

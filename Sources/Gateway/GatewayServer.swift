@@ -12,6 +12,7 @@ import Tokens
 /// The data plane as a whole: bind, reload, drain. Safe to use from any task; each change goes to the loops in one step each.
 package final class GatewayServer: Sendable {
     private let loops: [NIOLoopBound<GatewayLoop>]
+    private let group: MultiThreadedEventLoopGroup
     private let shared: GatewayShared
     private let logger: Logger
     private let accessLog: AccessLog?
@@ -49,6 +50,7 @@ package final class GatewayServer: Sendable {
         }
         shared.meet(loops)
         self.loops = loops
+        self.group = group
         self.shared = shared
         self.logger = logger
         self.accessLog = accessLog
@@ -59,7 +61,7 @@ package final class GatewayServer: Sendable {
     package func start() async throws {
         let listeners = state.withLock { $0.configuration.listeners }
         for listener in listeners {
-            let sockets = try await ListenerSockets.bind(listener, tls: Self.context(of: listener), loops: loops)
+            let sockets = try await ListenerSockets.bind(listener, tls: Self.context(of: listener), loops: loops, group: group)
             state.withLock { $0.listeners.append(sockets) }
         }
     }
@@ -83,7 +85,7 @@ package final class GatewayServer: Sendable {
                 continue
             }
             do {
-                opened.append(try await ListenerSockets.bind(listener, tls: tls, loops: loops))
+                opened.append(try await ListenerSockets.bind(listener, tls: tls, loops: loops, group: group))
             } catch {
                 for sockets in opened { await sockets.close() }
                 throw error

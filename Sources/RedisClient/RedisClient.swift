@@ -148,7 +148,9 @@ package final class RedisClient: @unchecked Sendable {
             .channelInitializer { [self, configuration] channel in
                 channel.eventLoop.makeCompletedFuture {
                     // TLS first: the Redis handler speaks in clear to what is nearer to the socket.
-                    if let tls = configuration.tls { try channel.pipeline.syncOperations.addHandler(tls.makeHandler(for: configuration.address)) }
+                    if let tls = configuration.tls {
+                        try channel.pipeline.syncOperations.addHandler(tls.makeHandler(host: configuration.address.hostName))
+                    }
                     try channel.pipeline.syncOperations.addHandler(RedisConnectionHandler(client: self, id: id, limits: configuration.limits))
                 }
             }

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Portcullis authors
 
 import NIOCore
+import PeerTLS
 
 /// Where a Redis is and how to talk to it. Immutable once a client has it.
 package struct RedisConfiguration: Sendable {
@@ -10,6 +11,14 @@ package struct RedisConfiguration: Sendable {
         case host(String, port: Int)
         /// A Unix socket.
         case unix(path: String)
+
+        /// What is connected to, for TLS; nil for a Unix socket.
+        var hostName: String? {
+            switch self {
+            case .host(let host, _): host
+            case .unix: nil
+            }
+        }
     }
 
     package var address: Address
@@ -19,7 +28,7 @@ package struct RedisConfiguration: Sendable {
     /// Selected on every connection; 0 is what Redis starts with.
     package var database: Int
     /// Nil: not encrypted.
-    package var tls: RedisTLS?
+    package var tls: PeerTLS?
     /// For all of a connection's beginning together: name resolution, TCP, TLS, AUTH, SELECT, PING.
     package var connectTimeout: TimeAmount
     /// From the write of a command to its reply. A passed one costs the connection, as the order of what comes later is in doubt.
@@ -27,7 +36,7 @@ package struct RedisConfiguration: Sendable {
     package var limits: RedisLimits
 
     package init(
-        address: Address, username: String? = nil, password: String? = nil, database: Int = 0, tls: RedisTLS? = nil,
+        address: Address, username: String? = nil, password: String? = nil, database: Int = 0, tls: PeerTLS? = nil,
         connectTimeout: TimeAmount = .seconds(1), commandTimeout: TimeAmount = .milliseconds(250), limits: RedisLimits = RedisLimits()
     ) {
         self.address = address

@@ -4,6 +4,7 @@
 import Logging
 import NIOCore
 import NIOPosix
+import PeerTLS
 import Synchronization
 import TestSupport
 import Testing
@@ -65,7 +66,7 @@ func withClient<Result>(
 extension RedisConfiguration {
     /// Generous command time, so that a busy machine fails no test that is about something else.
     static func local(
-        _ port: Int, username: String? = nil, password: String? = nil, database: Int = 0, tls: RedisTLS? = nil,
+        _ port: Int, username: String? = nil, password: String? = nil, database: Int = 0, tls: PeerTLS? = nil,
         connectTimeout: TimeAmount = .seconds(5), commandTimeout: TimeAmount = .seconds(5), limits: RedisLimits = RedisLimits()
     ) -> RedisConfiguration {
         RedisConfiguration(

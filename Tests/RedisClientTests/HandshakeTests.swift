@@ -6,6 +6,7 @@ import NIOSSL
 import TestSupport
 import Testing
 
+@testable import PeerTLS
 @testable import RedisClient
 
 @Suite("The beginning of a connection")
@@ -109,7 +110,7 @@ struct HandshakeTests {
     // MARK: TLS
 
     private func tls(_ certificates: TestCertificates, trusting authority: TestCertificates? = nil, serverName: String? = nil, client: Bool = false)
-        throws -> RedisTLS
+        throws -> PeerTLS
     {
         var configuration = TLSConfiguration.makeClientConfiguration()
         configuration.trustRoots = .file((authority ?? certificates).authority)
@@ -117,7 +118,7 @@ struct HandshakeTests {
             configuration.certificateChain = try NIOSSLCertificate.fromPEMFile(certificates.clientCertificate).map { .certificate($0) }
             configuration.privateKey = .privateKey(try NIOSSLPrivateKey(file: certificates.clientPrivateKey, format: .pem))
         }
-        return try RedisTLS(configuration, serverName: serverName)
+        return try PeerTLS(configuration, serverName: serverName)
     }
 
     @Test("over TLS the certificate may be for the address, the name in it, or a configured name", arguments: [nil, "localhost", "redis.internal"])
@@ -187,7 +188,7 @@ struct HandshakeTests {
 
     @Test("a server name that is an IP address is refused at once")
     func addressAsName() throws {
-        #expect(throws: (any Error).self) { try RedisTLS(.makeClientConfiguration(), serverName: "127.0.0.1") }
+        #expect(throws: (any Error).self) { try PeerTLS(.makeClientConfiguration(), serverName: "127.0.0.1") }
     }
 
     // MARK: Slow and full servers

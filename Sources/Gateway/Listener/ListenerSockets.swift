@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
-import Dispatch
 import Glibc
 import NIOCore
 import NIOPosix
@@ -21,20 +20,26 @@ final class ListenerSockets: Sendable {
     let address: ListenAddress
     private let states: [NIOLoopBound<ListenerState>]
     private let loops: [NIOLoopBound<GatewayLoop>]
+    private let group: MultiThreadedEventLoopGroup
     private let channels = Mutex<[any Channel]>([])
 
-    private init(address: ListenAddress, states: [NIOLoopBound<ListenerState>], loops: [NIOLoopBound<GatewayLoop>]) {
+    private init(
+        address: ListenAddress, states: [NIOLoopBound<ListenerState>], loops: [NIOLoopBound<GatewayLoop>], group: MultiThreadedEventLoopGroup
+    ) {
         self.address = address
         self.states = states
         self.loops = loops
+        self.group = group
     }
 
-    static func bind(_ configuration: ListenerConfiguration, tls: NIOSSLContext?, loops: [NIOLoopBound<GatewayLoop>]) async throws -> ListenerSockets
-    {
+    /// - Parameter group: the loops' group; it gives the connections of a single listening socket to its loops in turn.
+    static func bind(
+        _ configuration: ListenerConfiguration, tls: NIOSSLContext?, loops: [NIOLoopBound<GatewayLoop>], group: MultiThreadedEventLoopGroup
+    ) async throws -> ListenerSockets {
         let states = loops.map { NIOLoopBound<ListenerState>.make(on: $0.eventLoop) { ListenerState(tls: tls) } }
         var bound: [NIOLoopBound<ListenerState>] = []
         for state in states { bound.append(try await state.get()) }
-        let sockets = ListenerSockets(address: configuration.address, states: bound, loops: loops)
+        let sockets = ListenerSockets(address: configuration.address, states: bound, loops: loops, group: group)
         do {
             try await sockets.open(configuration)
         } catch let problem as BindProblem {
@@ -56,12 +61,12 @@ final class ListenerSockets: Sendable {
             for loop in loops {
                 let channel = try await bootstrap(parent: loop.eventLoop, children: loop.eventLoop)
                     .serverChannelOption(.socketOption(.init(rawValue: SO_REUSEPORT)), value: 1)
+                    .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
                     .bind(to: address).get()
                 channels.withLock { $0.append(channel) }
             }
         case .unix(let path):
             try PortProbe.removeStaleSocket(path, name: configuration.name)
-            let group = LoopRoundRobin(loops.map(\.eventLoop))
             let channel = try await bootstrap(parent: loops[0].eventLoop, children: group).bind(unixDomainSocketPath: path).get()
             channels.withLock { $0.append(channel) }
         }
@@ -72,7 +77,6 @@ final class ListenerSockets: Sendable {
             .serverChannelOption(.backlog, value: 4096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelOption(.maxMessagesPerRead, value: 16)
-            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelInitializer { [loops, states] channel in
                 channel.eventLoop.makeCompletedFuture {
                     guard let place = loops.firstIndex(where: { $0.eventLoop === channel.eventLoop }) else { throw ChannelError.operationUnsupported }
@@ -148,17 +152,4 @@ enum PortProbe {
         if let error = error as? IOError { return String(cString: strerror(error.errnoCode)) }
         return String(describing: error)
     }
-}
-
-/// Spreads the connections of a single listening socket over the loops.
-private final class LoopRoundRobin: EventLoopGroup {
-    private let loops: [any EventLoop]
-    private let turn = Atomic<Int>(0)
-
-    init(_ loops: [any EventLoop]) { self.loops = loops }
-
-    func next() -> any EventLoop { loops[turn.wrappingAdd(1, ordering: .relaxed).oldValue % loops.count] }
-    func any() -> any EventLoop { loops[0] }
-    func makeIterator() -> EventLoopIterator { EventLoopIterator(loops) }
-    func shutdownGracefully(queue: DispatchQueue, _ callback: @escaping @Sendable ((any Error)?) -> Void) { queue.async { callback(nil) } }
 }

@@ -330,8 +330,7 @@ extension Exchange {
         lastByte = sent
         connection.begin(self, head: upstreamHead)
         upstreamIsDirty = true
-        if !requestIsComplete { downstream.pumpBody() }
-        flushToUpstream()
+        if requestIsComplete { flushToUpstream() } else { pumpBody() }
     }
 
     /// No connection, or none that gave an answer: tries again where that is safe (contract §3 `retries`), else answers.
@@ -378,7 +377,13 @@ extension Exchange {
         }
     }
 
-    func upstreamBecameWritable() { downstream.pumpBody() }
+    func upstreamBecameWritable() { pumpBody() }
+
+    /// Takes what has come of the body. It may have come long ago, with no read to follow that would flush it.
+    private func pumpBody() {
+        downstream.pumpBody()
+        flushToUpstream()
+    }
 
     func requestBody(_ piece: ByteBuffer) {
         guard let upstream, piece.readableBytes > 0 else { return }
@@ -565,7 +570,7 @@ extension Exchange {
         downstream.flush()
         loop.recycle(buffer)
         downstream.becomeTunnel()
-        downstream.pumpBody()
+        pumpBody()
     }
 
     func tunnelFromClient(_ bytes: ByteBuffer) {

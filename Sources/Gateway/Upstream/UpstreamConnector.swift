@@ -3,18 +3,18 @@
 
 import NIOCore
 import NIOPosix
-import NIOSSL
 import NIOTLS
+import PeerTLS
 
 /// Opens connections to the endpoints of one upstream. Holds its TLS context, made once.
 final class UpstreamConnector: Sendable {
     struct Failure: Error { var fault: UpstreamFault }
 
-    private let tls: NIOSSLContext?
+    private let tls: PeerTLS?
 
     /// Throws what NIOSSL finds wrong with the certificates.
     init(_ configuration: UpstreamConfiguration) throws {
-        tls = try configuration.tls.map { try NIOSSLContext(configuration: $0.configuration) }
+        tls = try configuration.tls.map { try PeerTLS($0.configuration, serverName: $0.serverName) }
     }
 
     /// Opens a connection on the loop; `completion` runs on it, after TLS has been verified.
@@ -26,15 +26,14 @@ final class UpstreamConnector: Sendable {
         let connection = UpstreamConnection(endpoint: endpoint, pool: pool, loop: loop)
         let opening = Opening(connection: connection, awaitsHandshake: tls != nil, completion: completion)
         let bound = NIOLoopBound(opening, eventLoop: eventLoop)
-        let name = upstream.tls?.serverName ?? Self.hostName(upstream.endpoints[endpoint])
+        let address = upstream.endpoints[endpoint].address
         let bootstrap = ClientBootstrap(group: eventLoop)
             .connectTimeout(upstream.connectTimeout)
-            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelInitializer { [tls] channel in
                 channel.eventLoop.makeCompletedFuture {
                     if let tls {
                         // Directly above the socket: everything that follows sees plain bytes.
-                        try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler(context: tls, serverHostname: name))
+                        try channel.pipeline.syncOperations.addHandler(tls.makeHandler(host: address.host))
                         // Above it: tells when the upstream has proven itself, and leaves.
                         try channel.pipeline.syncOperations.addHandler(OpeningHandler(bound.value))
                     }
@@ -43,8 +42,8 @@ final class UpstreamConnector: Sendable {
                 }
             }
         let opened: EventLoopFuture<any Channel>
-        switch upstream.endpoints[endpoint].address {
-        case .inet(let host, let port): opened = bootstrap.connect(host: host, port: port)
+        switch address {
+        case .inet(let host, let port): opened = bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1).connect(host: host, port: port)
         case .unix(let path): opened = bootstrap.connect(unixDomainSocketPath: path)
         }
         if tls != nil {
@@ -57,12 +56,6 @@ final class UpstreamConnector: Sendable {
             case .failure(let error): opening.finish(Self.fault(of: error))
             }
         }
-    }
-
-    /// What SNI may carry: a name, never an address (RFC 6066 §3).
-    private static func hostName(_ endpoint: Endpoint) -> String? {
-        guard case .inet(let host, _) = endpoint.address, (try? SocketAddress(ipAddress: host, port: 0)) == nil else { return nil }
-        return host
     }
 
     private static func fault(of error: any Error) -> UpstreamFault {

@@ -4,6 +4,7 @@
 import Control
 import Logging
 import NIOCore
+import PeerTLS
 import RedisClient
 import RedisSessions
 import Sessions
@@ -31,7 +32,7 @@ struct StorePlan: Sendable {
             kind = .redis(
                 RedisConfiguration(
                     address: address, username: redis.username, password: redis.password.map { String(decoding: $0, as: UTF8.self) },
-                    database: redis.database, tls: try redis.tls.map { try RedisTLS($0.configuration, serverName: $0.serverName) },
+                    database: redis.database, tls: try redis.tls.map { try PeerTLS($0.configuration, serverName: $0.serverName) },
                     connectTimeout: TimeAmount(redis.connectTimeout), commandTimeout: TimeAmount(redis.commandTimeout)),
                 keyPrefix: redis.keyPrefix, waitReplicas: redis.waitReplicas)
         }

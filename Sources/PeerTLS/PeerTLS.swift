@@ -4,13 +4,13 @@
 import NIOCore
 import NIOSSL
 
-/// TLS towards Redis: the certificates, read and checked once.
-package struct RedisTLS: Sendable {
+/// TLS towards Redis or an upstream: the certificates, read and checked once, and the name that the other side must prove.
+package struct PeerTLS: Sendable {
     private let context: NIOSSLContext
     private let serverName: String?
     private let checksName: Bool
 
-    /// - Parameter serverName: what the certificate must be for, and SNI; nil: the address' host, by name or by IP address.
+    /// - Parameter serverName: what the certificate must be for, and SNI; nil: the host that is connected to, by name or by IP address.
     /// - Throws: NIOSSL's errors, also for a server name that is an IP address or none at all.
     package init(_ configuration: TLSConfiguration, serverName: String? = nil) throws {
         var configuration = configuration
@@ -22,11 +22,12 @@ package struct RedisTLS: Sendable {
         if let serverName { _ = try NIOSSLClientHandler(context: context, serverHostname: serverName) }
     }
 
-    /// The handler for a connection to this address.
-    func makeHandler(for address: RedisConfiguration.Address) throws -> NIOSSLClientHandler {
-        guard checksName, let name = expectedName(at: address) else {
+    /// The handler for a connection to this host; nil where it has none, as with a Unix socket.
+    package func makeHandler(host: String?) throws -> NIOSSLClientHandler {
+        let expected = serverName ?? host.flatMap(Self.nonAddress)
+        guard checksName, let name = expected else {
             // Without a name NIOSSL compares the certificate with the peer's IP address.
-            return try NIOSSLClientHandler(context: context, serverHostname: expectedName(at: address))
+            return try NIOSSLClientHandler(context: context, serverHostname: expected)
         }
         // NIOSSL alone is content with the name *or* the peer's address. Who names a server means the name. It asks this after its own check,
         // and before anything that was written leaves.
@@ -36,10 +37,9 @@ package struct RedisTLS: Sendable {
         }
     }
 
-    private func expectedName(at address: RedisConfiguration.Address) -> String? {
-        if let serverName { return serverName }
-        guard case .host(let host, _) = address, (try? SocketAddress(ipAddress: host, port: 0)) == nil else { return nil }
-        return host
+    /// What SNI may carry: a name, never an address (RFC 6066 §3).
+    private static func nonAddress(_ host: String) -> String? {
+        (try? SocketAddress(ipAddress: host, port: 0)) == nil ? host : nil
     }
 }
 
