@@ -51,25 +51,27 @@ final class EndSweep: Sendable {
         guard case .integer(1)? = replies.first else { throw StoreUnavailable("Redis did not note a session's end") }
     }
 
-    /// Returns how many users were due.
+    /// Returns how many users were due and are settled: one that cannot be (a key of another type) is tried again after a pause.
     private func sweep() async throws -> Int {
         let now = systemMilliseconds()
         let due = try await client.call(
             RedisCommand([
                 Array("ZRANGEBYSCORE".utf8), keys.due, Array("-inf".utf8), digits(now), Array("LIMIT".utf8), Array("0".utf8),
-                digits(Int64(Self.batch)),
+                digits(Int64(Self.batch)), Array("WITHSCORES".utf8),
             ]))
-        guard case .array(let tags) = due else { return 0 }
-        for case .bulk(let tag) in tags {
+        guard case .array(let entries) = due else { return 0 }
+        var settled = 0
+        for index in stride(from: 0, to: entries.count - 1, by: 2) {
+            guard let tag = entries[index].bytes, let score = entries[index + 1].bytes else { continue }
             let sessions = keys.prefix + Array("sessions:".utf8) + tag
             let ends = keys.prefix + Array("ends:".utf8) + tag
             guard case .integer(let next)? = try await client.run(SessionScripts.dropEnded, keys: [sessions, ends], arguments: [digits(now)]).first
             else { continue }
-            _ = try await client.call(RedisCommand([Array("ZREM".utf8), keys.due, tag]))
-            // Its next session's end, and any that was noted meanwhile, is the earliest of the user's own list.
-            if next >= 0 { _ = try await client.run(SessionScripts.noteEnd, keys: [keys.due], arguments: [tag, digits(next)]) }
+            // Until here the entry stood as it was, so that a gateway that is lost on the way leaves it to the others.
+            _ = try await client.run(SessionScripts.settle, keys: [keys.due], arguments: [tag, score, digits(next)])
+            settled += 1
         }
-        return tags.count
+        return settled
     }
 
     private func digits(_ number: Int64) -> [UInt8] { Array(String(number).utf8) }

@@ -199,15 +199,32 @@ enum SessionScripts {
         return count
         """)
 
-    /// KEYS due. ARGV tag, end. The earliest end of a user counts.
-    static let noteEnd = RedisScript(
-        """
-        redis.call('ZADD', KEYS[1], 'LT', ARGV[2], ARGV[1])
-        if redis.call('PTTL', KEYS[1]) < 0 or redis.call('PEXPIRETIME', KEYS[1]) < tonumber(ARGV[2]) + 60000 then
-          redis.call('PEXPIREAT', KEYS[1], tonumber(ARGV[2]) + 60000)
+    private static let keepDue = """
+        local function keep_due(at)
+          if redis.call('PTTL', KEYS[1]) < 0 or redis.call('PEXPIRETIME', KEYS[1]) < at + 60000 then redis.call('PEXPIREAT', KEYS[1], at + 60000) end
         end
-        return 1
-        """)
+
+        """
+
+    /// KEYS due. ARGV tag, end. The earliest end of a user counts. Whatever it was, it changes: a sweep that looked before sees that in `settle`.
+    static let noteEnd = RedisScript(
+        keepDue + """
+            local was, ends_at = redis.call('ZSCORE', KEYS[1], ARGV[1]), tonumber(ARGV[2])
+            redis.call('ZADD', KEYS[1], was and math.min(tonumber(was) - 1, ends_at) or ends_at, ARGV[1])
+            keep_due(ends_at)
+            return 1
+            """)
+
+    /// KEYS due. ARGV tag, the end that was due, the user's next or -1. Changes nothing if anybody has noted an end meanwhile.
+    static let settle = RedisScript(
+        keepDue + """
+            local is, next = redis.call('ZSCORE', KEYS[1], ARGV[1]), tonumber(ARGV[3])
+            if not is or tonumber(is) ~= tonumber(ARGV[2]) then return 0 end
+            if next < 0 then return redis.call('ZREM', KEYS[1], ARGV[1]) end
+            redis.call('ZADD', KEYS[1], next, ARGV[1])
+            keep_due(next)
+            return 1
+            """)
 
     /// KEYS sessions, ends. ARGV now. Takes out what is over and returns the next end, or -1.
     static let dropEnded = RedisScript(

@@ -120,10 +120,11 @@ enum FieldNameRules {
 
     private static let taken: Set<String> = [
         "", "accept", "acceptencoding", "authorization", "connection", "contentencoding", "contentlength", "contentrange", "contenttype", "cookie",
-        "date", "expect",
-        "forwarded", "host", "http2settings", "keepalive", "origin", "proxyauthenticate", "proxyauthorization", "proxyconnection", "range",
-        "setcookie", "te", "trailer",
-        "traceparent", "tracestate", "transferencoding", "upgrade", "useragent", "via", "xrequestid", "xrewriteurl",
+        "date", "expect", "forwarded", "host", "http2settings", "keepalive", "origin", "proxyauthenticate", "proxyauthorization", "proxyconnection",
+        "range",
+        "setcookie", "te", "trailer", "traceparent", "tracestate", "transferencoding", "upgrade", "useragent", "via", "xforwardedfor",
+        "xforwardedhost", "xforwardedproto", "xrequestid", "xrewriteurl",
     ]
-    private static let takenPrefixes = ["xforwarded", "xoriginal", "xportcullis", "secfetch", "secwebsocket"]
+    /// `X-Forwarded-User` and its like are names that many services expect an identity under: a client's own never gets past the gateway.
+    private static let takenPrefixes = ["xoriginal", "xportcullis", "secfetch", "secwebsocket"]
 }
