@@ -15,6 +15,9 @@ class Downstream {
     /// Whether the connection ends with the answer that is being made, so that the answer must say so.
     func endsWithAnswer(refused: Bool) -> Bool { preconditionFailure("a subclass overrides this") }
 
+    /// The answer that is being made says that the connection ends with it: so it does.
+    func closesAfterAnswer() { preconditionFailure("a subclass overrides this") }
+
     /// The exchange is ready for the request's body.
     func pumpBody() { preconditionFailure("a subclass overrides this") }
     /// The answer is complete and has been flushed.

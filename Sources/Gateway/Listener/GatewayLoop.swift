@@ -22,6 +22,8 @@ final class GatewayLoop {
     /// Stands for "no bytes": the library's own empty buffer is one object that all threads would count references on.
     let noBytes = ByteBufferAllocator().buffer(capacity: 1)
     let lineEnd = ByteBuffer(staticString: "\r\n")
+    let lastChunk = ByteBuffer(staticString: "0\r\n\r\n")
+    let continueAnswer = ByteBuffer(staticString: "HTTP/1.1 100 Continue\r\n\r\n")
 
     private(set) var snapshot: Snapshot
     private(set) var requestScanner: RequestScanner

@@ -3,6 +3,7 @@
 
 import Glibc
 import NIOCore
+import NIOSSL
 
 /// One client connection speaking HTTP/1.1: finds requests in its bytes and runs one exchange after the other.
 ///
@@ -50,6 +51,8 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
     private var discarded = 0
     private var readsPaused = false
     private var readPending = false
+    /// The client takes what is written to it: else no further request of it is begun.
+    private var canWrite = true
     /// The client may send no further request on this connection.
     private var isLast = false
     private var isProcessing = false
@@ -57,7 +60,9 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
     private var opened = NIODeadline.uptimeNanoseconds(0)
     private var headStarted: NIODeadline?
     private var idleSince = NIODeadline.uptimeNanoseconds(0)
+    /// When a connection that has been answered for the last time is closed, however much is still to be sent or comes in.
     private var lingerUntil: NIODeadline?
+    private var lastAnswerHasLeft = false
     private var timer: Scheduled<Void>?
     private var timerAt = NIODeadline.distantFuture
 
@@ -116,12 +121,21 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
     }
 
     private func updateReading() {
-        let paused = inbound.readableBytes >= Self.readAhead && phase != .head && phase != .closing && phase != .closed && phase != .discarding
+        let paused = inbound.readableBytes >= Self.readAhead && !takesAll
         guard paused != readsPaused else { return }
         readsPaused = paused
         if !paused, readPending {
             readPending = false
             context?.read()
+        }
+    }
+
+    /// Whether nothing of what comes has to wait.
+    private var takesAll: Bool {
+        switch phase {
+        case .head: canWrite
+        case .closing, .closed, .discarding: true
+        case .body, .answering, .tunnel: false
         }
     }
 
@@ -131,6 +145,8 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
         if inbound.readableBytes == 0 {
             inbound = bytes
         } else {
+            // What has been read must go first: a buffer only grows, and a connection may live for ever.
+            inbound.discardReadBytes()
             inbound.writeBuffer(&bytes)
         }
         process()
@@ -141,7 +157,11 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if context.channel.isWritable { exchange.clientBecameWritable() }
+        canWrite = context.channel.isWritable
+        if canWrite {
+            exchange.clientBecameWritable()
+            process()
+        }
         context.fireChannelWritabilityChanged()
     }
 
@@ -152,7 +172,7 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
         var goesOn = true
         while goesOn {
             switch phase {
-            case .head: goesOn = inbound.readableBytes > 0 && readHead()
+            case .head: goesOn = canWrite && inbound.readableBytes > 0 && readHead()
             case .body: goesOn = exchange.wantsBody && inbound.readableBytes > 0 && readBody()
             case .discarding: goesOn = inbound.readableBytes > 0 && readBody()
             case .tunnel:
@@ -266,7 +286,7 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
             return false
         }
         exchange.requestBody(piece)
-        return phase == .body
+        return phase == .body || phase == .discarding
     }
 
     private func bodyEnded(trailers: ByteBuffer?) {
@@ -294,6 +314,8 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
 
     override func pumpBody() { process() }
 
+    override func closesAfterAnswer() { isLast = true }
+
     override func deadlineMoved() { armTimer() }
 
     /// The answer has been written: on to the next request, past the rest of a refused one's body, or to the end.
@@ -306,6 +328,7 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
         case .body:
             guard !isLast, !loop.isDraining, canDiscard else { return endAfterAnswer() }
             discarded = 0
+            idleSince = loop.now
             phase = .discarding
         case .head, .discarding, .tunnel, .closing, .closed:
             return
@@ -328,12 +351,14 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
     private func endAfterAnswer() {
         phase = .closing
         inbound = loop.noBytes
-        lingerUntil = loop.now + Self.lingerTimeout
+        lingerUntil = loop.now + loop.snapshot.limits.streamIdleTimeout
         updateReading()
         guard let context else { return }
         let written = context.eventLoop.makePromise(of: Void.self)
         written.futureResult.assumeIsolated().whenComplete { [self] _ in
             self.context?.close(mode: .output, promise: nil)
+            lastAnswerHasLeft = true
+            lingerUntil = loop.now + Self.lingerTimeout
             armTimer()
         }
         context.writeAndFlush(wrapOutboundOut(loop.noBytes), promise: written)
@@ -345,7 +370,9 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
         context.flush()
         // A reset and not an end: a body that is delimited by the connection's end must not look whole.
         (context.channel as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenFailure { _ in }
-        context.close(promise: nil)
+        // Below TLS, whose own farewell would say that it was whole.
+        let tls = isSecure ? try? context.pipeline.syncOperations.context(handlerType: NIOSSLServerHandler.self) : nil
+        (tls ?? context).close(promise: nil)
     }
 
     override func becomeTunnel() {
@@ -367,7 +394,13 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
 
     /// The gateway drains: an idle connection ends now, any other after its answer.
     func drain() {
-        if isIdle { close() }
+        guard isIdle, let context else { return }
+        phase = .closing
+        // The client may still be taking the answer to its last request.
+        lingerUntil = loop.now + loop.snapshot.limits.streamIdleTimeout
+        let written = context.eventLoop.makePromise(of: Void.self)
+        written.futureResult.assumeIsolated().whenComplete { [self] _ in close() }
+        context.writeAndFlush(wrapOutboundOut(loop.noBytes), promise: written)
     }
 
     // MARK: Time
@@ -405,7 +438,8 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
         let due = deadline
         guard due.at <= loop.now else { return armTimer() }
         switch due.expiry {
-        case .handshake, .idle, .linger: close()
+        case .handshake, .idle: close()
+        case .linger: if lastAnswerHasLeft { close() } else { cut() }
         case .head:
             headStarted = nil
             isLast = true

@@ -77,8 +77,10 @@ final class ListenerSockets: Sendable {
             .serverChannelOption(.backlog, value: 4096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelOption(.maxMessagesPerRead, value: 16)
-            .childChannelInitializer { [loops, states] channel in
+            .childChannelInitializer { [address, loops, states] channel in
                 channel.eventLoop.makeCompletedFuture {
+                    // A client that is gone already has no address, and must not pass for one that is trusted.
+                    if case .inet = address, channel.remoteAddress == nil { throw ChannelError.ioOnClosedChannel }
                     guard let place = loops.firstIndex(where: { $0.eventLoop === channel.eventLoop }) else { throw ChannelError.operationUnsupported }
                     let loop = loops[place].value
                     let state = states[place].value

@@ -20,7 +20,7 @@ final class Cleaning: Sendable {
     /// What is added on the way and cannot be removed by naming it in Connection.
     private let added = FieldSet([
         "Host", "Content-Length", "Transfer-Encoding", "X-Request-Id", "traceparent", "tracestate", "Via", "X-Forwarded-For", "X-Forwarded-Proto",
-        "X-Forwarded-Host",
+        "X-Forwarded-Host", "Expect",
     ])
     private let credentials: CredentialRules
     private let traceState = aliasHash(of: "tracestate".utf8)
@@ -83,7 +83,9 @@ final class Cleaning: Sendable {
         case .other:
             if trace.isNew, line.aliasHash == traceState, equalIgnoringCase(bytes, line.name, "tracestate") { return false }
             if !route.forwardToken, credentials.isTokenField(bytes, line) { return false }
-        case .host, .contentLength, .transferEncoding, .via: return true
+        case .host, .contentLength: return line.isPlain(bytes)
+        case .transferEncoding: return line.isPlain(bytes) && ASCII.equal(bytes, line.value, Self.chunked)
+        case .via: return true
         case .trailer, .origin, .accept, .date: break
         // HTTP/1.0 knows no expectations; those that nobody has defined are the upstream's to answer (RFC 9110 §10.1.1).
         case .expect: if head.minorVersion == 0 { return false }
@@ -182,12 +184,26 @@ final class Cleaning: Sendable {
                 run.extend(from: line)
             } else {
                 run.end(before: line, bytes, to: &writer)
-                if line.kind == .cookie, !isOurs(line, bytes), !head.hasConnectionOptions || !isNamed(line, byConnectionOf: head.section, bytes) {
+                switch line.kind {
+                case .host, .contentLength, .transferEncoding: Self.writeAnew(line, bytes, to: &writer)
+                case .cookie where !isOurs(line, bytes) && !(head.hasConnectionOptions && isNamed(line, byConnectionOf: head.section, bytes)):
                     writeCookies(line, bytes, to: &writer)
+                default: break
                 }
             }
         }
         run.end(at: head.length - 2, bytes, to: &writer)
+    }
+
+    private static let chunked = Array("chunked".utf8)
+
+    /// A line that decides where the message ends or where it goes, as one would write it: not every parser reads `cHunked` or a tab
+    /// before the value as this one does.
+    static func writeAnew(_ line: FieldLine, _ bytes: UnsafeRawBufferPointer, to writer: inout HeadWriter) {
+        writer.add(bytes, line.name)
+        writer.add(": ")
+        if line.kind == .transferEncoding { writer.add(chunked) } else { writer.add(bytes, line.value) }
+        writer.add("\r\n")
     }
 
     /// A Cookie field without our cookies; nothing where nothing is left.

@@ -36,6 +36,7 @@ extension Cleaning {
                     run.extend(from: line)
                 } else {
                     run.end(before: line, bytes, to: &writer)
+                    if keepsLength, line.kind == .contentLength { Self.writeAnew(line, bytes, to: &writer) }
                 }
             }
             run.end(at: head.length - 2, bytes, to: &writer)
@@ -63,7 +64,7 @@ extension Cleaning {
         case .other, .host, .trailer, .expect, .authorization, .cookie, .origin, .accept, .via, .traceparent, .xRequestID, .date, .xForwardedFor,
             .xForwardedProto, .xForwardedHost, .otherForwarding:
             return !head.hasConnectionOptions || !isNamed(line, byConnectionOf: head.section, bytes)
-        case .contentLength: return keepsLength
+        case .contentLength: return keepsLength && line.isPlain(bytes)
         case .upgrade: return keepsUpgrade
         case .transferEncoding, .connection, .keepAlive, .proxyConnection, .te, .http2Settings, .proxyAuthenticate, .proxyAuthorization,
             .otherSpelling:

@@ -100,7 +100,8 @@ package struct AddressRange: Sendable, Hashable {
     func contains(_ address: Address) -> Bool { address.high & highMask == high && address.low & lowMask == low }
 }
 
-/// The other end of a client connection, read once for each connection. The peer of a Unix socket counts as 127.0.0.1 (contract §3).
+/// The other end of a client connection, read once for each connection. The peer of a Unix socket counts as 127.0.0.1 (contract §3);
+/// a TCP connection whose peer is not known is not served.
 final class PeerAddress: Sendable {
     let address: Address
     let text: [UInt8]

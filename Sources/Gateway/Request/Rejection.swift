@@ -22,7 +22,7 @@ enum Rejection: Error, Equatable, Sendable {
         case .refused: self = .upstreamRefused
         case .connectTimeout, .responseTimeout: self = .upstreamTimeout
         case .exhausted: self = .noHealthyUpstream
-        case .reset: self = .upstreamReset
+        case .reset, .brokenHead: self = .upstreamReset
         case .malformed: self = .upstreamMalformed
         }
     }

@@ -13,13 +13,15 @@ import Tokens
 /// All stages but two are synchronous and pure; the two seams are the session's answer (`sessionAnswered`) and the
 /// upstream (`upstreamReady` and what follows it).
 ///
-///     idle ─begin─▶ session ─▶ connecting ─▶ sending ─▶ responding ─▶ idle
-///                      └──────────┴────────────┴─▶ (refused) ─▶ idle      └─▶ tunnel ─▶ ended
+///     idle ─▶ judging ─▶ session ─▶ (gathering) ─▶ connecting ─▶ sending ─▶ responding ─▶ idle
+///                └──────────┴────────────┴─────────────┴────────────┴─▶ (refused) ─▶ idle  └─▶ tunnel ─▶ ended
+///
+/// `gathering` is for the session API alone, whose bodies are small: nobody who sends one slowly holds a connection to it.
 ///
 /// One for each client connection, used again for each of its requests; confined to its loop.
 final class Exchange: SessionWaiter {
     enum State: UInt8 {
-        case idle, session, connecting, sending, responding, tunnel, ended
+        case idle, judging, session, gathering, connecting, sending, responding, tunnel, ended
     }
 
     private let loop: GatewayLoop
@@ -47,6 +49,8 @@ final class Exchange: SessionWaiter {
     private var remembered: RememberedToken?
     /// A revocation came while the store was being asked.
     private var endedMeanwhile = false
+    /// For a limit that counts once the session is known to be good.
+    private var clientAddress = Address.loopback
 
     // What is sent to the upstream.
     private var upstreamHead: ByteBuffer
@@ -56,6 +60,8 @@ final class Exchange: SessionWaiter {
     private var tries = 0
     private var upstreamIsDirty = false
     private(set) var requestIsComplete = false
+    /// The body of a request to the session API.
+    private var gathered: ByteBuffer
 
     // What is sent to the client.
     private var outgoing: ByteBuffer
@@ -78,6 +84,7 @@ final class Exchange: SessionWaiter {
         self.isSecure = isSecure
         self.snapshot = loop.snapshot
         self.upstreamHead = loop.noBytes
+        self.gathered = loop.noBytes
         self.outgoing = loop.noBytes
         super.init()
     }
@@ -93,6 +100,7 @@ final class Exchange: SessionWaiter {
 
     /// A head has been parsed. `bytes` begin with it and are looked at now or never.
     func begin(_ head: RequestHead, _ bytes: ByteBuffer) {
+        state = .judging
         snapshot = loop.snapshot
         asked = loop.now
         route = -1
@@ -168,7 +176,12 @@ final class Exchange: SessionWaiter {
             case .failure(let rejection): return .refuse(rejection)
             }
         }
-        if let rejection = loop.shared.rateLimits.admit(found, user: identity, address: client.address, now: asked) { return .refuse(rejection) }
+        if let limit = found.rateLimit {
+            clientAddress = client.address
+            // A session that is revoked uses up nothing of its user's.
+            let waits = identity?.reference != nil && limit.by != .address
+            if !waits, let rejection = countAgainstLimit(found, identity) { return .refuse(rejection) }
+        }
 
         // The head for the upstream is written while the client's is at hand; it is sent when all has been decided.
         remembered = identity
@@ -289,7 +302,9 @@ final class Exchange: SessionWaiter {
 
     private func sessionIsGood() {
         guard let remembered else { return }
-        if let rejection = authorise(remembered, snapshot.routes[route]) { return refuse(rejection) }
+        let found = snapshot.routes[route]
+        if let limit = found.rateLimit, limit.by != .address, let rejection = countAgainstLimit(found, remembered) { return refuse(rejection) }
+        if let rejection = authorise(remembered, found) { return refuse(rejection) }
         connect()
     }
 
@@ -299,7 +314,13 @@ final class Exchange: SessionWaiter {
         upstreamHead = anonymousHead
         self.anonymousHead = nil
         remembered = nil
+        let found = snapshot.routes[route]
+        if let limit = found.rateLimit, limit.by != .address, let rejection = countAgainstLimit(found, nil) { return refuse(rejection) }
         connect()
+    }
+
+    private func countAgainstLimit(_ route: Route, _ identity: RememberedToken?) -> Rejection? {
+        loop.shared.rateLimits.admit(route, user: identity, address: clientAddress, now: asked)
     }
 
     // MARK: - authorise
@@ -319,6 +340,7 @@ extension Exchange {
     var upstreamMethod: MethodKind { method }
 
     private func connect() {
+        if !requestIsComplete, snapshot.routes[route].isSessionAPI { return gather() }
         state = .connecting
         pool?.connect(self)
     }
@@ -330,6 +352,7 @@ extension Exchange {
         lastByte = sent
         connection.begin(self, head: upstreamHead)
         upstreamIsDirty = true
+        if gathered.readableBytes > 0 { sendGathered(to: connection) }
         if requestIsComplete { flushToUpstream() } else { pumpBody() }
     }
 
@@ -345,14 +368,14 @@ extension Exchange {
                 refuse(Rejection(fault))
             }
         case .responding, .tunnel: responseBroke()
-        case .idle, .session, .ended: return
+        case .idle, .judging, .session, .gathering, .ended: return
         }
     }
 
     private func isSafeToRepeat(_ fault: UpstreamFault) -> Bool {
         switch fault {
         case .refused, .connectTimeout: return true
-        case .exhausted, .responseTimeout, .malformed: return false
+        case .exhausted, .brokenHead, .responseTimeout, .malformed: return false
         case .reset:
             guard case .none = requestFraming else { return false }
             switch method {
@@ -372,8 +395,9 @@ extension Exchange {
 
     var wantsBody: Bool {
         switch state {
+        case .gathering: true
         case .sending, .responding, .tunnel: upstream?.isWritable ?? false
-        case .idle, .session, .connecting, .ended: false
+        case .idle, .judging, .session, .connecting, .ended: false
         }
     }
 
@@ -386,6 +410,7 @@ extension Exchange {
     }
 
     func requestBody(_ piece: ByteBuffer) {
+        if state == .gathering { return add(toGathered: piece) }
         guard let upstream, piece.readableBytes > 0 else { return }
         lastByte = loop.now
         record.requestBytes += Int64(piece.readableBytes)
@@ -401,6 +426,7 @@ extension Exchange {
         requestIsComplete = true
         lastByte = loop.now
         sent = lastByte
+        if state == .gathering { return connect() }
         guard let upstream else { return }
         if case .chunked = requestFraming {
             var buffer = loop.takeBuffer()
@@ -409,6 +435,33 @@ extension Exchange {
             upstreamIsDirty = true
         }
         flushToUpstream()
+    }
+
+    /// What the session API takes at most (contract §5), in bytes.
+    private static let gatheredLimit = 64 << 10
+
+    /// The session API's connections are few, so a body is there as a whole before one is taken.
+    private func gather() {
+        state = .gathering
+        sent = loop.now
+        gathered = loop.takeBuffer()
+        if expectsContinue {
+            downstream.write(loop.continueAnswer)
+            downstream.flush()
+        }
+        downstream.pumpBody()
+    }
+
+    private func add(toGathered piece: ByteBuffer) {
+        record.requestBytes += Int64(piece.readableBytes)
+        guard gathered.readableBytes + piece.readableBytes <= Self.gatheredLimit else { return refuse(.bodyTooLarge) }
+        gathered.writeImmutableBuffer(piece)
+    }
+
+    private func sendGathered(to connection: UpstreamConnection) {
+        guard case .chunked = requestFraming else { return connection.write(gathered) }
+        writeChunk(gathered) { connection.write($0) }
+        connection.write(loop.lastChunk)
     }
 
     /// The body turned out to be bad or too large: the upstream must never take it for whole.
@@ -423,7 +476,7 @@ extension Exchange {
     /// 1xx: passes, but not to HTTP/1.0 (RFC 9110 §15.2), and a 100 only to who asked for it.
     func interimResponse(_ head: ResponseHead, _ bytes: ByteBuffer) {
         lastByte = loop.now
-        guard minorVersion == 1, head.status != 100 || expectsContinue else { return }
+        guard minorVersion == 1, head.status != 100 || (expectsContinue && !snapshot.routes[route].isSessionAPI) else { return }
         var buffer = loop.takeBuffer()
         bytes.withUnsafeReadableBytes { raw in
             snapshot.cleaning.writeResponseHead(head, raw, framing: .none, connection: .unsaid, into: &buffer)
@@ -447,6 +500,7 @@ extension Exchange {
         }
         closesClient = downstream.endsWithAnswer(refused: false)
         if case .untilClose = clientFraming { closesClient = true }
+        if closesClient { downstream.closesAfterAnswer() }
         outgoing = loop.takeBuffer()
         hasOutgoing = true
         bytes.withUnsafeReadableBytes { raw in
@@ -598,17 +652,21 @@ extension Exchange {
     }
 
     /// Tells both ends of a WebSocket why it closes, where that fits between two frames.
-    private func closeWebSocket(code: UInt16, reason: StaticString) {
+    private func closeWebSocket(code: UInt16, reason: StaticString) -> (clientWasTold: Bool, upstreamWasTold: Bool) {
+        var told = (clientWasTold: false, upstreamWasTold: false)
         if let frames = webSocketToClient, frames.isBetweenFrames {
             var buffer = loop.takeBuffer()
             buffer.writeBytes(WebSocketFrames.close(code: code, reason: reason, mask: nil))
             downstream.write(buffer)
+            told.clientWasTold = true
         }
         if let frames = webSocketToUpstream, frames.isBetweenFrames, let upstream {
             var buffer = loop.takeBuffer()
             buffer.writeBytes(WebSocketFrames.close(code: code, reason: reason, mask: UInt32.random(in: 0 ... .max)))
             upstream.write(buffer)
+            told.upstreamWasTold = true
         }
+        return told
     }
 }
 
@@ -629,7 +687,7 @@ extension Exchange {
         case .session where ending == .revoked:
             // The answer that is on its way may be from before.
             endedMeanwhile = true
-        case .session, .connecting, .sending:
+        case .session, .gathering, .connecting, .sending:
             refuse(ending == .revoked ? .sessionRevoked : .draining)
         case .responding:
             loop.counters.streamClosed(ending)
@@ -642,19 +700,15 @@ extension Exchange {
         case .tunnel:
             loop.counters.streamClosed(ending)
             record.outcome = ending == .revoked ? .revoked : .draining
-            if ending == .revoked {
-                closeWebSocket(code: 1008, reason: "session revoked")
-            } else {
-                closeWebSocket(code: 1001, reason: "going away")
-            }
-            upstream?.closeAfterWrites()
+            let told = ending == .revoked ? closeWebSocket(code: 1008, reason: "session revoked") : closeWebSocket(code: 1001, reason: "going away")
+            if told.upstreamWasTold { upstream?.closeAfterWrites() } else { upstream?.cut() }
             upstream = nil
             finish()
             state = .ended
-            downstream.closeTunnel()
+            if told.clientWasTold { downstream.closeTunnel() } else { downstream.cut() }
         case .idle:
             downstream.cut()
-        case .ended:
+        case .judging, .ended:
             return
         }
     }
@@ -685,10 +739,12 @@ extension Exchange {
     }
 
     private func answer(_ rejection: Rejection) {
+        let closes = downstream.endsWithAnswer(refused: true)
+        if closes { downstream.closesAfterAnswer() }
         record.outcome = .rejected(rejection)
         var buffer = loop.takeBuffer()
         record.status = rejection.write(
-            requestID: record.requestID, isHead: method == .head, closes: downstream.endsWithAnswer(refused: true),
+            requestID: record.requestID, isHead: method == .head, closes: closes,
             redirect: wantsHTML ? snapshot.loginRedirect(route) : nil, into: &buffer)
         downstream.write(buffer)
         downstream.flush()
@@ -699,6 +755,7 @@ extension Exchange {
 
     /// What was not even a request: nothing of it is known but what is wrong with it.
     func refuseHead(_ rejection: Rejection) {
+        state = .judging
         snapshot = loop.snapshot
         asked = loop.now
         route = -1
@@ -710,7 +767,9 @@ extension Exchange {
         answer(rejection)
     }
 
+    /// Once for each request: what was flushed last may have shown that the client is gone, which finishes it, too.
     private func finish() {
+        guard state != .idle, state != .ended else { return }
         state = .idle
         ticket &+= 1
         record.duration = loop.now - asked
@@ -723,6 +782,7 @@ extension Exchange {
         anonymousHead = nil
         loop.recycle(upstreamHead)
         upstreamHead = loop.noBytes
+        gathered = loop.noBytes
         webSocketToClient = nil
         webSocketToUpstream = nil
     }
@@ -730,7 +790,8 @@ extension Exchange {
     /// When the loop has to look again, for whatever is going on.
     var deadline: NIODeadline {
         switch state {
-        case .idle, .ended, .session, .connecting: .distantFuture
+        case .idle, .judging, .ended, .session, .connecting: .distantFuture
+        case .gathering: sent + snapshot.limits.headTimeout
         case .sending: requestIsComplete ? sent + snapshot.responseTimeout(route) : lastByte + snapshot.limits.streamIdleTimeout
         case .responding, .tunnel: lastByte + snapshot.limits.streamIdleTimeout
         }
@@ -738,6 +799,7 @@ extension Exchange {
 
     func deadlinePassed() {
         switch state {
+        case .gathering: refuse(.headTimeout)
         case .sending where requestIsComplete: refuse(Rejection(.responseTimeout))
         case .sending, .responding, .tunnel:
             loop.counters.streamClosed(.idle)
@@ -746,7 +808,7 @@ extension Exchange {
             upstream = nil
             finish()
             downstream.cut()
-        case .idle, .ended, .session, .connecting: return
+        case .idle, .judging, .ended, .session, .connecting: return
         }
     }
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
+import Glibc
 import NIOCore
+import NIOSSL
 
 /// One connection to an endpoint: reads answers for the exchange that has it, one at a time.
 ///
@@ -33,6 +35,8 @@ final class UpstreamConnection: ChannelDuplexHandler {
     private var scanned = 0
     private var chunks = ChunkedDecoder()
     private var keepsAlive = false
+    /// Something of the exchange's answer has come.
+    private var hasAnswered = false
     private var wasCounted = false
     private var readsPaused = false
     private var readPending = false
@@ -91,7 +95,7 @@ final class UpstreamConnection: ChannelDuplexHandler {
             case .untilClose: exchange.responseEnded(trailers: nil)
             case .tunnel: exchange.upstreamTunnelEnded()
             case .counted, .chunked: exchange.responseBroke()
-            case .idle, .head, .closed: exchange.upstreamFailed(.reset)
+            case .idle, .head, .closed: exchange.upstreamFailed(hasAnswered ? .brokenHead : .reset)
             }
         }
         context.fireChannelInactive()
@@ -99,12 +103,14 @@ final class UpstreamConnection: ChannelDuplexHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         // What has been read is still delivered (an answer before a reset); the end itself comes as channelInactive.
-        if case .untilClose = phase {
-            // An error is no proper end of a body whose length only the end tells (RFC 9112 §9.8 of TLS truncation, too).
+        switch phase {
+        case .untilClose, .tunnel:
+            // An error is no proper end of what only the end delimits (RFC 9112 §9.8 of TLS truncation, too).
             let exchange = self.exchange
             self.exchange = nil
             phase = .closed
             exchange?.responseBroke()
+        case .idle, .head, .counted, .chunked, .closed: break
         }
         context.close(promise: nil)
     }
@@ -116,6 +122,7 @@ final class UpstreamConnection: ChannelDuplexHandler {
         self.exchange = exchange
         phase = .head
         keepsAlive = false
+        hasAnswered = false
         scanned = 0
         context?.write(wrapOutboundOut(head), promise: nil)
     }
@@ -130,13 +137,32 @@ final class UpstreamConnection: ChannelDuplexHandler {
         close()
     }
 
+    /// How long what was written last may take to leave.
+    private static let farewellTimeout = TimeAmount.seconds(2)
+
+    /// The tunnel is over and must not look complete.
+    func cut() {
+        exchange = nil
+        phase = .closed
+        guard let context else { return }
+        (context.channel as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenFailure { _ in }
+        // Below TLS, whose own farewell would say that it was whole.
+        let tls = try? context.pipeline.syncOperations.context(handlerType: NIOSSLClientHandler.self)
+        (tls ?? context).close(promise: nil)
+    }
+
     /// The tunnel is over: what has been written leaves, then the connection closes.
     func closeAfterWrites() {
         exchange = nil
         phase = .closed
         guard let context else { return }
         let written = context.eventLoop.makePromise(of: Void.self)
-        written.futureResult.assumeIsolated().whenComplete { _ in context.close(promise: nil) }
+        let eventLoop = context.eventLoop.assumeIsolated()
+        let timer = eventLoop.scheduleTask(in: Self.farewellTimeout) { [self] in self.context?.close(promise: nil) }
+        written.futureResult.assumeIsolated().whenComplete { _ in
+            timer.cancel()
+            context.close(promise: nil)
+        }
         context.writeAndFlush(wrapOutboundOut(loop.noBytes), promise: written)
     }
 
@@ -172,7 +198,10 @@ final class UpstreamConnection: ChannelDuplexHandler {
             if case .closed = phase { return }
             return close()
         }
+        hasAnswered = true
         if inbound.readableBytes > 0 {
+            // What has been read must go first: a buffer only grows, and an answer may go on for ever.
+            inbound.discardReadBytes()
             inbound.writeBuffer(&bytes)
             bytes = inbound
             inbound = loop.noBytes

@@ -12,8 +12,10 @@ enum UpstreamFault: UInt8 {
     case connectTimeout
     /// Every endpoint is at its limit of connections. Nothing was sent.
     case exhausted
-    /// The connection ended before the answer's head was complete.
+    /// The connection ended before anything of an answer came.
     case reset
+    /// The connection ended within the answer's head. What has come of it may have been acted on.
+    case brokenHead
     /// No answer in time.
     case responseTimeout
     /// The answer is not HTTP as RFC 9112 has it.

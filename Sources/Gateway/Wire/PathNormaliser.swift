@@ -7,7 +7,8 @@
 /// - Escapes of unreserved characters are decoded, the others get capital digits; what a path cannot hold (`" < > [ ] ^ ` { | }`)
 ///   is escaped; dot segments are removed (RFC 3986 §5.2.4, §6.2.2).
 /// - Refused: bytes that are no visible ASCII, `#`, `?` and `\`; escapes that are none; `%00`, `%5C`; `%2F` and `//` unless allowed; a dot segment that is
-///   spelled with escapes, or has parameters; what would become `.`, `/`, `\`, `%` or NUL if it were decoded twice.
+///   spelled with escapes, or has parameters; what would become `.`, `/`, `\`, `%` or NUL if it were decoded twice; escapes of overlong
+///   UTF-8 (RFC 3629 §3), in which some decoders find any of these.
 /// - Where `%2F` is kept, any dot segment in the same path is refused: decoding it before or after their removal leads to different places.
 ///
 /// The normal form of a normal form is itself. One normaliser serves all connections of a loop; confined to it.
@@ -87,6 +88,7 @@ final class PathNormaliser {
         do throws(Ambiguous) {
             try rewrite(path, mergeSlashes: mergeSlashes, keepEncodedSlashes: keepEncodedSlashes)
             try refuseDoubleEncoding()
+            try refuseOverlong()
         } catch {
             return .refused(error.reason)
         }
@@ -225,6 +227,31 @@ final class PathNormaliser {
             }
             index += 1
         }
+    }
+
+    private func refuseOverlong() throws(Ambiguous) {
+        var index = 0
+        while index + 5 < count {
+            if let lead = escape(at: index), lead >= 0xc0, let next = escape(at: index + 3) {
+                let overlong: ClosedRange<UInt8>? =
+                    switch lead {
+                    case 0xc0, 0xc1: 0x80...0xbf
+                    case 0xe0: 0x80...0x9f
+                    case 0xf0: 0x80...0x8f
+                    case 0xf8: 0x80...0x87
+                    case 0xfc: 0x80...0x83
+                    default: nil
+                    }
+                if let overlong, overlong.contains(next) { throw Ambiguous(reason: "overlong UTF-8") }
+            }
+            index += 1
+        }
+    }
+
+    /// The byte whose escape stands there.
+    private func escape(at index: Int) -> UInt8? {
+        guard storage[index] == UInt8(ascii: "%"), let high = hexDigit(storage[index + 1]), let low = hexDigit(storage[index + 2]) else { return nil }
+        return high << 4 | low
     }
 
     // MARK: Storage
