@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import Foundation
+import Logging
+import NIOCore
+import NIOPosix
+import RedisClient
+import RedisSessions
+import Sessions
+import Synchronization
+import TestSupport
+import Testing
+
+/// The stores that the contract suite runs against. A cluster's node refuses what touches two slots, so that it proves the keys' layout by each test.
+enum StoreKind: String, CaseIterable, Sendable, CustomTestStringConvertible {
+    case memory, redis, clusterNode
+
+    var testDescription: String { rawValue }
+}
+
+/// A store of its own with a loop that asks it, and a Redis of its own where the store needs one.
+final class StoreWorld: Sendable {
+    static let prefix = "test:"
+    static let user = UserID(name: "alice")
+
+    let store: any SessionStore
+    let redis: RedisServer?
+    private let lookup: NIOLoopBound<SessionLookup>
+    private let loop: any EventLoop
+
+    fileprivate init(_ store: any SessionStore, redis: RedisServer?) async throws {
+        self.store = store
+        self.redis = redis
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        self.loop = loop
+        lookup = try await loop.submit { NIOLoopBound(store.lookup(on: loop), eventLoop: loop) }.get()
+    }
+
+    /// Runs `body` against a store of that kind; what it has left in Redis is compared with the contract afterwards.
+    static func run(_ kind: StoreKind, _ body: (StoreWorld) async throws -> Void) async throws {
+        switch kind {
+        case .memory:
+            try await body(StoreWorld(MemorySessionStore(now: { systemTime() }), redis: nil))
+        case .redis:
+            try await withRedisServer { redis in
+                try await run(on: redis, body)
+                try KeyAudit(redis).expectContract()
+            }
+        case .clusterNode:
+            try await withRedisServer(["--cluster-enabled", "yes", "--cluster-port", "\(try freePort())"]) { redis in
+                try redis.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+                try await eventually("the cluster is up") { try redis.command("CLUSTER", "INFO").text?.contains("cluster_state:ok") == true }
+                try await run(on: redis, body)
+                try KeyAudit(redis).expectContract()
+            }
+        }
+    }
+
+    /// Runs `body` against a store on that Redis.
+    ///
+    /// - Parameter commandTimeout: generous, so that a busy machine fails no test that is about something else.
+    static func run(
+        on redis: RedisServer, port: Int? = nil, username: String? = nil, password: String? = nil, waitReplicas: Int = 0,
+        commandTimeout: TimeAmount = .seconds(5), _ body: (StoreWorld) async throws -> Void
+    ) async throws {
+        let configuration = RedisConfiguration(
+            address: .host("127.0.0.1", port: port ?? redis.port), username: username, password: password, connectTimeout: .seconds(5),
+            commandTimeout: commandTimeout)
+        try await withRedisStore(configuration, waitReplicas: waitReplicas) { store in try await body(StoreWorld(store, redis: redis)) }
+    }
+
+    // MARK: What tests say
+
+    /// What a loop of the data plane is answered.
+    func ask(
+        _ session: String, of user: UserID = StoreWorld.user, kind: SessionKind = .registered, issuedAt: Int64? = nil
+    ) async throws -> SessionAnswer {
+        try await withCheckedThrowingContinuation { continuation in
+            loop.execute { [lookup] in
+                let reference = lookup.value.reference(user: user, session: session, kind: kind, issuedAt: issuedAt)
+                lookup.value.ask(reference, Waiter(continuation))
+            }
+        }
+    }
+
+    /// Expects that answer, of a loop and of the control plane's own question alike.
+    func expect(
+        _ expected: SessionAnswer, _ session: String, of user: UserID = StoreWorld.user, kind: SessionKind = .registered, issuedAt: Int64? = nil,
+        location: SourceLocation = #_sourceLocation
+    ) async throws {
+        let answer = try await ask(session, of: user, kind: kind, issuedAt: issuedAt)
+        #expect(answer == expected, "\(session)", sourceLocation: location)
+        do {
+            let isActive = try await store.answer(session, of: user, kind: kind, issuedAt: issuedAt)
+            #expect((isActive ? .active : .revoked) == expected, "\(session)", sourceLocation: location)
+        } catch {
+            #expect(expected == .unavailable, "\(session): \(error)", sourceLocation: location)
+        }
+    }
+
+    /// A login. Returns what had to give way.
+    @discardableResult
+    func login(
+        _ session: String, of user: UserID = StoreWorld.user, hash: String = "first", rules: SessionRules = .usual, at now: UnixMilliseconds
+    ) async throws -> [String] {
+        let end = min(now + rules.refreshLifetime, now + rules.sessionLifetime)
+        let record = SessionRecord(
+            session: session, user: user, device: "phone", ip: "192.0.2.1", userAgent: "browser", claims: Array(#"{"role":"x"}"#.utf8),
+            createdAt: now, lastSeenAt: now, expiresAt: end)
+        return try await store.create(record, refreshHash: Array(hash.utf8), rules: rules, now: now)
+    }
+
+    func register(
+        _ session: String, of user: UserID = StoreWorld.user, until end: UnixMilliseconds, rules: SessionRules = .usual, at now: UnixMilliseconds
+    ) async throws -> Registration {
+        try await store.register(session, of: user, expiresAt: end, rules: rules, now: now)
+    }
+
+    func logout(
+        _ session: String, of user: UserID = StoreWorld.user, reason: RevokeReason = .logout, rules: SessionRules = .usual, at now: UnixMilliseconds
+    ) async throws -> Ending {
+        try await store.end(session, of: user, reason: reason, rules: rules, now: now)
+    }
+
+    func logoutAll(
+        of user: UserID = StoreWorld.user, reason: RevokeReason = .logoutAll, issued: RevokedBefore? = nil, rules: SessionRules = .usual,
+        at now: UnixMilliseconds
+    ) async throws -> Int {
+        try await store.endAll(of: user, reason: reason, alsoRevokeIssued: issued, rules: rules, now: now)
+    }
+
+    func refresh(
+        _ session: String, _ presented: String, to successor: String, proven: Bool = true, of user: UserID = StoreWorld.user,
+        rules: SessionRules = .usual, at now: UnixMilliseconds
+    ) async throws -> Rotation {
+        try await store.rotate(
+            session, of: user, presentedHash: Array(presented.utf8), successorHash: Array(successor.utf8), provenOrigin: proven, rules: rules,
+            now: now)
+    }
+
+    func list(of user: UserID = StoreWorld.user, rules: SessionRules = .usual, at now: UnixMilliseconds) async throws -> [SessionRecord] {
+        try await store.list(of: user, rules: rules, now: now)
+    }
+}
+
+/// Runs `body` with a started store and closes it afterwards.
+func withRedisStore<Result>(
+    _ configuration: RedisConfiguration, waitReplicas: Int = 0, isolation: isolated (any Actor)? = #isolation,
+    _ body: (RedisSessionStore) async throws -> Result
+) async throws -> Result {
+    let store = RedisSessionStore(
+        configuration: configuration, keyPrefix: StoreWorld.prefix, waitReplicas: waitReplicas,
+        eventLoop: MultiThreadedEventLoopGroup.singleton.next(), logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+    store.start()
+    do {
+        let result = try await body(store)
+        await store.close()
+        return result
+    } catch {
+        await store.close()
+        throw error
+    }
+}
+
+extension SessionRules {
+    /// The defaults of the configuration.
+    static let usual = SessionRules(
+        sessionLifetime: 90 * 86_400_000, refreshLifetime: 30 * 86_400_000, reuseWindow: 10_000, retainRevoked: 7 * 86_400_000, maxPerUser: 100)
+
+    func with(_ change: (inout SessionRules) -> Void) -> SessionRules {
+        var rules = self
+        change(&rules)
+        return rules
+    }
+}
+
+extension SessionRecord {
+    /// `id reason` of an ended session, `id` of an active one, `id ?` of one that ended nobody knows why.
+    var summary: String { active ? session : "\(session) \(revokeReason?.rawValue ?? "?")" }
+}
+
+private final class Waiter: SessionWaiter {
+    private let continuation: CheckedContinuation<SessionAnswer, any Error>
+    init(_ continuation: CheckedContinuation<SessionAnswer, any Error>) { self.continuation = continuation }
+    override func sessionAnswered(_ answer: SessionAnswer) { continuation.resume(returning: answer) }
+}
+
+/// The system's clock: Redis ends keys by it, so that the times of tests begin there.
+func systemTime() -> UnixMilliseconds { UnixMilliseconds(Date().timeIntervalSince1970 * 1000) }
