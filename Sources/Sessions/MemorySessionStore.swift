@@ -19,14 +19,14 @@ package final class MemorySessionStore: SessionStore {
     }
 
     struct User {
-        var sessions: [String: Entry] = [:]
-        var revoked: [String: UnixMilliseconds] = [:]
+        var sessions: [ExactText: Entry] = [:]
+        var revoked: [ExactText: UnixMilliseconds] = [:]
         var revokedBefore: RevokedBefore?
     }
 
     struct State {
         var users: [UserID: User] = [:]
-        var failures: [String: (count: Int, until: UnixMilliseconds)] = [:]
+        var failures: [ExactText: (count: Int, until: UnixMilliseconds)] = [:]
         var nextSweep: UnixMilliseconds = 0
     }
 
@@ -68,10 +68,11 @@ package final class MemorySessionStore: SessionStore {
         _ session: String, of user: UserID, expiresAt: UnixMilliseconds, rules: SessionRules, now: UnixMilliseconds
     ) async -> Registration {
         state.withLock { state in
-            if var entry = state.users[user]?.sessions[session] {
-                // What was ended is remembered; what is over by its time may begin again.
-                guard entry.record.active || entry.record.revokedAt == nil && (entry.record.expiresAt ?? .max) <= now else { return .revokedBefore }
-                entry.record.active = true
+            state.sweep(now, every: Self.sweepInterval)
+            if var entry = state.users[user]?.sessions[session], entry.forgetAt > now {
+                guard entry.record.active else { return .revokedBefore }
+                // What is over by its time begins again.
+                if !entry.isActive(now) { entry.record.createdAt = now }
                 entry.record.expiresAt = expiresAt
                 entry.forgetAt = expiresAt + rules.retainRevoked
                 state.users[user]?.sessions[session] = entry
@@ -96,6 +97,7 @@ package final class MemorySessionStore: SessionStore {
         of user: UserID, reason: RevokeReason, alsoRevokeIssued: RevokedBefore?, rules: SessionRules, now: UnixMilliseconds
     ) async -> Int {
         state.withLock { state in
+            state.sweep(now, every: Self.sweepInterval)
             var known = state.users[user] ?? User()
             let active = known.sessions.values.filter { $0.isActive(now) }.map(\.record.session)
             for session in active { known.end(session, reason, rules, now) }
@@ -110,8 +112,9 @@ package final class MemorySessionStore: SessionStore {
 
     package func revoke(_ session: String, of user: UserID, until: UnixMilliseconds, now: UnixMilliseconds) async {
         state.withLock { state in
-            let old = state.users[user, default: User()].revoked[session] ?? 0
-            state.users[user]?.revoked[session] = max(old, until)
+            state.sweep(now, every: Self.sweepInterval)
+            let old = state.users[user]?.revoked[session] ?? 0
+            state.users[user, default: User()].revoked[session] = max(old, until)
         }
     }
 
@@ -171,6 +174,7 @@ package final class MemorySessionStore: SessionStore {
 
     package func countFailures(_ key: String, adding: Int, window: UnixMilliseconds, now: UnixMilliseconds) async -> Int {
         state.withLock { state in
+            state.sweep(now, every: Self.sweepInterval)
             var entry = state.failures[key] ?? (0, 0)
             if entry.until <= now { entry = (0, now + window) }
             entry.count += adding
@@ -192,10 +196,10 @@ extension MemorySessionStore.User {
     /// Returns the ids of the oldest sessions that had to give way.
     mutating func add(_ record: SessionRecord, refreshHash: [UInt8], rules: SessionRules, now: UnixMilliseconds) -> [String] {
         let end = record.expiresAt ?? now + rules.sessionLifetime
+        let active = sessions.values.filter { $0.isActive(now) }
+            .sorted { ($0.record.createdAt ?? 0, $0.record.session) < ($1.record.createdAt ?? 0, $1.record.session) }
         sessions[record.session] = MemorySessionStore.Entry(
             record: record, refreshHash: refreshHash, previousHash: nil, rotatedAt: 0, forgetAt: end + rules.retainRevoked)
-        let active = sessions.values.filter { $0.isActive(now) && $0.record.session != record.session }
-            .sorted { ($0.record.createdAt ?? 0, $0.record.session) < ($1.record.createdAt ?? 0, $1.record.session) }
         let surplus = active.prefix(max(0, active.count + 1 - rules.maxPerUser)).map(\.record.session)
         for session in surplus { self.end(session, .maxPerUser, rules, now) }
         return surplus
