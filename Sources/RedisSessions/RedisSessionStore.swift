@@ -87,7 +87,9 @@ package final class RedisSessionStore: SessionStore {
         add("refresh_hash", refreshHash)
         let reply = try await run(SessionScripts.create, keys: sessionKeys(record.session, record.user), arguments: arguments)
         guard case .array(let gone) = reply else { throw Self.odd }
-        return gone.compactMap { $0.bytes.map { String(decoding: $0, as: UTF8.self) } }
+        let ids = gone.compactMap(\.bytes)
+        guard ids.count == gone.count else { throw Self.odd }
+        return ids.map { String(decoding: $0, as: UTF8.self) }
     }
 
     package func register(
@@ -95,7 +97,7 @@ package final class RedisSessionStore: SessionStore {
     ) async throws(StoreUnavailable) -> Registration {
         try await sweep.note(end: expiresAt, of: user)
         let reply = try await run(
-            SessionScripts.register, keys: sessionKeys(session, user),
+            SessionScripts.register, keys: sessionKeys(session, user) + [keys.logouts(user)],
             arguments: [Array(session.utf8), text(now), text(expiresAt), text(rules.retainRevoked)])
         switch reply {
         case .integer(1):
@@ -124,7 +126,7 @@ package final class RedisSessionStore: SessionStore {
         of user: UserID, reason: RevokeReason, alsoRevokeIssued: RevokedBefore?, rules: SessionRules, now: UnixMilliseconds
     ) async throws(StoreUnavailable) -> Int {
         let reply = try await run(
-            SessionScripts.endAll, keys: [keys.sessions(user), keys.ends(user), keys.logouts(user), keys.revokedBefore(user)],
+            SessionScripts.endAll, keys: [keys.sessions(user), keys.ends(user), keys.logouts(user), keys.revokedBefore(user), keys.records(user)],
             arguments: [
                 text(now), Array(reason.rawValue.utf8), text(rules.retainRevoked), alsoRevokeIssued.map { text($0.moment) } ?? [],
                 alsoRevokeIssued.map { text($0.until) } ?? [],
@@ -160,13 +162,13 @@ package final class RedisSessionStore: SessionStore {
     package func answer(_ session: String, of user: UserID, kind: SessionKind, issuedAt: Int64?) async throws(StoreUnavailable) -> Bool {
         let reference = RedisSessionReference(user: user, session: session, kind: kind, issuedAt: issuedAt, keys: keys)
         guard let moment = reference.revokedBefore else {
-            guard case .integer(let isMember) = try await call(reference.isMember) else { throw Self.odd }
-            return isMember == 1
+            return try Self.isMember(try await call(reference.isMember))
         }
         let replies = try await callAll([reference.isMember, moment])
-        guard replies.count == 2, case .integer(let isRevoked) = replies[0] else { throw Self.odd }
+        guard replies.count == 2 else { throw Self.odd }
+        let isRevoked = try Self.isMember(replies[0])
         switch RevokedBeforeRule.judge(.reply(replies[1]), issuedAt: issuedAt) {
-        case .active: return isRevoked == 0
+        case .active: return !isRevoked
         case .revoked: return false
         case .unavailable: throw Self.odd
         }
@@ -263,6 +265,15 @@ package final class RedisSessionStore: SessionStore {
             guard case .integer(let count)? = replies.last, count >= Int64(waitReplicas) else { throw StoreUnavailable("too few replicas have it") }
         }
         return result
+    }
+
+    /// 1 and 0 are answers; everything else is none, as for the loops.
+    private static func isMember(_ reply: RedisReply) throws(StoreUnavailable) -> Bool {
+        switch reply {
+        case .integer(1): true
+        case .integer(0): false
+        default: throw odd
+        }
     }
 
     private static func checked(_ reply: RedisReply) throws(StoreUnavailable) -> RedisReply {

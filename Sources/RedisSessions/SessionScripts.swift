@@ -71,22 +71,27 @@ enum SessionScripts {
             return gone
             """)
 
-    /// KEYS sessions, record, records, ends. ARGV sid, now, expires_at, retain. Returns 1, or 0 where the id is remembered as revoked.
+    /// KEYS sessions, record, records, ends, logouts. ARGV sid, now, expires_at, retain. Returns 1, or 0 where the id is remembered as revoked.
+    /// A logout from everywhere is in no record: it concerns what had begun and was not over by its time. What is over begins again.
     static let register = RedisScript(
         common + """
             local sid, now, ends_at, retain = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
             drop_ended(KEYS[1], KEYS[4], now)
             local known = redis.call('HMGET', KEYS[2], 'created_at', 'expires_at', 'revoked_at')
-            if redis.call('SISMEMBER', KEYS[1], sid) == 0 then
+            local begins = redis.call('SISMEMBER', KEYS[1], sid) == 0
+            if begins then
               if known[3] then return 0 end
-              if known[1] and (tonumber(known[2]) or now + 1) > now then return 0 end
+              if known[1] then
+                if (tonumber(known[2]) or now + 1) > now then return 0 end
+                if #redis.call('ZRANGEBYSCORE', KEYS[5], known[1], '(' .. known[2], 'LIMIT', 0, 1) > 0 then return 0 end
+              end
             end
             local was = {there(KEYS[1]), there(KEYS[3]), there(KEYS[4])}
             redis.call('SADD', KEYS[1], sid)
-            if not known[1] then redis.call('HSET', KEYS[2], 'created_at', now) end
+            if begins or not known[1] then redis.call('HSET', KEYS[2], 'created_at', now) end
             redis.call('HSET', KEYS[2], 'expires_at', ends_at)
             redis.call('PEXPIREAT', KEYS[2], ends_at + retain)
-            redis.call('ZADD', KEYS[3], 'NX', now, sid)
+            if begins then redis.call('ZADD', KEYS[3], now, sid) else redis.call('ZADD', KEYS[3], 'NX', now, sid) end
             redis.call('ZADD', KEYS[4], ends_at, sid)
             keep(KEYS[1], ends_at, was[1])
             keep(KEYS[3], ends_at + retain, was[2])
@@ -108,7 +113,7 @@ enum SessionScripts {
             return 0
             """)
 
-    /// KEYS sessions, ends, logouts, revoked_before. ARGV now, reason, retain, moment or '', until. Returns how many were active.
+    /// KEYS sessions, ends, logouts, revoked_before, records. ARGV now, reason, retain, moment or '', until. Returns how many were active.
     /// The one operation that ends them all is the UNLINK, whatever their number.
     static let endAll = RedisScript(
         common + """
@@ -125,6 +130,8 @@ enum SessionScripts {
             local count = redis.pcall('SCARD', KEYS[1])
             if type(count) ~= 'number' then count = 0 end
             redis.call('UNLINK', KEYS[1], KEYS[2])
+            -- Nothing of them is to be listed: the index is all that lists them.
+            if retain == 0 then redis.call('UNLINK', KEYS[5]) end
             if count > 0 and retain > 0 then
               local was = there(KEYS[3])
               redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - retain)
@@ -170,15 +177,20 @@ enum SessionScripts {
             local r = redis.call('HMGET', KEYS[2], 'refresh_hash', 'previous_hash', 'rotated_at', 'expires_at', 'created_at')
             local current, previous = r[1] == presented, r[2] == presented
             if not (current or previous or ARGV[4] == '1') then return {'unknown'} end
-            if redis.call('SISMEMBER', KEYS[1], sid) == 0 then return {'ended'} end
             local in_window = previous and now - (tonumber(r[3]) or 0) < tonumber(ARGV[6])
+            local over = (tonumber(r[4]) or now + 1) <= now
+            if redis.call('SISMEMBER', KEYS[1], sid) == 0 then
+              -- Once its time is over anybody may have taken it out of the set; that is not what ended it.
+              if over and (current or in_window) and redis.call('HEXISTS', KEYS[2], 'revoked_at') == 0 then return {'expired'} end
+              return {'ended'}
+            end
             if not (current or in_window) then
               redis.call('SREM', KEYS[1], sid)
               redis.call('ZREM', KEYS[4], sid)
               revoke(KEYS[2], KEYS[3], sid, now, 'refresh_reuse', retain)
               return {'reused'}
             end
-            if (tonumber(r[4]) or now + 1) <= now then return {'expired'} end
+            if over then return {'expired'} end
             if in_window and not current then return {'repeated', redis.call('HGETALL', KEYS[2])} end
             local ends_at = math.min(now + tonumber(ARGV[7]), (tonumber(r[5]) or now) + tonumber(ARGV[8]))
             local was = {there(KEYS[1]), there(KEYS[3]), there(KEYS[4])}
