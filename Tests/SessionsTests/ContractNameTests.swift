@@ -17,7 +17,8 @@ extension EverySessionStore {
             UserID(name: "a\0b"), UserID(name: "\\"), UserID(name: "'"), UserID(name: "\""), UserID(name: "a@b.example"),
             UserID(name: "J\u{f6}rg"), UserID(name: "Jo\u{308}rg"), UserID(name: "\u{65e5}\u{672c}"), UserID(name: "\u{1f469}\u{200d}\u{1f4bb}"),
             UserID(name: "%"), UserID(name: "%s%d%n"), UserID(name: "%%"), UserID(name: String(repeating: "x", count: 256)),
-            UserID(name: String(repeating: "x", count: 255)), UserID(name: String(repeating: "\u{e9}", count: 128)), UserID(namespace: "{a}", name: "b"),
+            UserID(name: String(repeating: "x", count: 255)), UserID(name: String(repeating: "\u{e9}", count: 128)),
+            UserID(namespace: "{a}", name: "b"),
         ]
 
         @Test("of users are kept apart, whatever bytes they have", arguments: StoreKind.allCases)
@@ -92,7 +93,8 @@ extension EverySessionStore {
             try await StoreWorld.run(kind) { world in
                 let now = systemTime()
                 let record = SessionRecord(
-                    session: "s1", user: StoreWorld.user, device: "a\r\nb \u{1f4bb}", ip: "2001:db8::1", userAgent: "", claims: Array("{\"a\":\"\\u0000\"}".utf8),
+                    session: "s1", user: StoreWorld.user, device: "a\r\nb \u{1f4bb}", ip: "2001:db8::1", userAgent: "",
+                    claims: Array("{\"a\":\"\\u0000\"}".utf8),
                     createdAt: now, lastSeenAt: now, expiresAt: now + 60_000)
                 let hash = (0...255).map { UInt8($0) }
                 _ = try await world.store.create(record, refreshHash: hash, rules: .usual, now: now)

@@ -51,7 +51,8 @@ extension EverySessionStore {
             }
         }
 
-        @Test("with an older token is reuse at once, however short ago it was current: it ends the session and says why", arguments: StoreKind.allCases)
+        @Test(
+            "with an older token is reuse at once, however short ago it was current: it ends the session and says why", arguments: StoreKind.allCases)
         func reuse(kind: StoreKind) async throws {
             try await StoreWorld.run(kind) { world in
                 let now = systemTime()

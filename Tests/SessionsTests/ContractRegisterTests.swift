@@ -46,13 +46,18 @@ extension EverySessionStore {
         @Test("with a moved end counts that end alone", arguments: StoreKind.allCases)
         func movedEnd(kind: StoreKind) async throws {
             try await StoreWorld.run(kind) { world in
-                let now = systemTime()
-                #expect(try await world.register("later", until: now + 500, at: now) == .registered)
-                #expect(try await world.register("later", until: now + 3_600_000, at: now) == .registered)
-                #expect(try await world.register("sooner", until: now + 3_600_000, at: now) == .registered)
-                #expect(try await world.register("sooner", until: now + 600, at: now) == .registered)
+                // Each at its own time: a slow machine must not have let the first end pass.
+                func register(_ session: String, in time: Int64) async throws -> Registration {
+                    let now = systemTime()
+                    return try await world.register(session, until: now + time, at: now)
+                }
+                #expect(try await register("later", in: 3_000) == .registered)
+                #expect(try await register("later", in: 3_600_000) == .registered)
+                #expect(try await register("sooner", in: 3_600_000) == .registered)
+                let moved = systemTime()
+                #expect(try await register("sooner", in: 3_100) == .registered)
                 try await eventually("the sooner one has ended") { try await world.ask("sooner") == .revoked }
-                #expect(systemTime() >= now + 600)
+                #expect(systemTime() >= moved + 3_100)
                 try await world.expect(.active, "later")
             }
         }
@@ -80,7 +85,7 @@ extension EverySessionStore {
                 let now = systemTime()
                 switch reason {
                 case .refreshReuse:
-                    try await world.login("s1", at: now)
+                    try await world.login("s1", rules: .usual.with { $0.sessionLifetime = 60_000 }, at: now)
                     #expect(try await world.refresh("s1", "old", to: "new", at: now + 1) == .reused)
                 case .maxPerUser:
                     #expect(try await world.register("s1", until: now + 60_000, at: now) == .registered)
@@ -95,7 +100,7 @@ extension EverySessionStore {
                 #expect(try await world.register("s1", until: now + 600_000, at: now + 2) == .revokedBefore)
                 try await world.expect(.revoked, "s1")
                 // Also when the time is over that it would have had: it did not end by that.
-                let over = now + SessionRules.usual.refreshLifetime + 1
+                let over = now + 60_001
                 #expect(try await world.register("s1", until: over + 60_000, at: over) == .revokedBefore)
                 try await world.expect(.revoked, "s1")
                 #expect(try await world.register("s3", until: now + 60_000, at: now + 2) == .registered, "another id is not concerned")

@@ -23,7 +23,8 @@ struct RedisFaultTests {
             "-BUSY Redis is busy running a script\r\n", "-MISCONF Redis is configured to save\r\n", "-MASTERDOWN Link with MASTER is down\r\n",
             "-CLUSTERDOWN The cluster is down\r\n", "-MOVED 1 127.0.0.1:1\r\n", "-TRYAGAIN Multiple keys request during rehashing\r\n",
             "-NOAUTH Authentication required.\r\n", "-NOSCRIPT No matching script.\r\n", "-NOREPLICAS Not enough good replicas\r\n", "-ERR\r\n",
-            "-WRONGTYPE Operation against a key\r\n", "-EXECABORT\r\n", "-\r\n", "+OK\r\n", "+QUEUED\r\n", ":2\r\n", ":-1\r\n", "*1\r\n:1\r\n", "*-1\r\n",
+            "-WRONGTYPE Operation against a key\r\n", "-EXECABORT\r\n", "-\r\n", "+OK\r\n", "+QUEUED\r\n", ":2\r\n", ":-1\r\n", "*1\r\n:1\r\n",
+            "*-1\r\n",
         ])
     func replies(reply: String) async throws {
         let server = try FakeServer { connection in
@@ -32,7 +33,8 @@ struct RedisFaultTests {
         defer { server.stop() }
         try await withRedisServer { redis in
             try await StoreWorld.run(on: redis, port: server.port) { world in
-                #expect(try await world.ask("s1") == .unavailable)
+                let answer = try await world.ask("s1")
+                #expect(answer == .unavailable)
                 // An answer of two parts, one of which says nothing.
                 #expect(try await world.ask("s1", kind: .revocable, issuedAt: 1) == .unavailable)
                 for call in Call.allCases where !(call.isOne && reply == ":2\r\n") && !(call.isCount && reply.hasPrefix(":")) {

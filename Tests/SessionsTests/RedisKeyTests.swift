@@ -12,7 +12,8 @@ struct RedisKeyTests {
     @Test(
         "are named as other programs expect them: escaped with capital digits, the user in braces",
         arguments: [
-            (UserID(name: "alice"), "{alice}"), (UserID(namespace: "idp", name: "alice"), "{idp/alice}"), (UserID(name: "idp/alice"), "{idp%2Falice}"),
+            (UserID(name: "alice"), "{alice}"), (UserID(namespace: "idp", name: "alice"), "{idp/alice}"),
+            (UserID(name: "idp/alice"), "{idp%2Falice}"),
             (UserID(name: "A-z_0.9@x"), "{A-z_0.9@x}"), (UserID(name: "{a}:*~ "), "{%7Ba%7D%3A%2A%7E%20}"), (UserID(name: "%2f"), "{%252f}"),
             (UserID(name: "J\u{f6}\n"), "{J%C3%B6%0A}"), (UserID(namespace: "a/b", name: "c/d"), "{a%2Fb/c%2Fd}"), (UserID(name: "\0"), "{%00}"),
         ])

@@ -145,22 +145,21 @@ final class StoreWorld: Sendable {
 }
 
 /// Runs `body` with a started store and closes it afterwards.
-func withRedisStore<Result>(
+func withRedisStore(
     _ configuration: RedisConfiguration, waitReplicas: Int = 0, isolation: isolated (any Actor)? = #isolation,
-    _ body: (RedisSessionStore) async throws -> Result
-) async throws -> Result {
+    _ body: (RedisSessionStore) async throws -> Void
+) async throws {
     let store = RedisSessionStore(
         configuration: configuration, keyPrefix: StoreWorld.prefix, waitReplicas: waitReplicas,
         eventLoop: MultiThreadedEventLoopGroup.singleton.next(), logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
     store.start()
     do {
-        let result = try await body(store)
-        await store.close()
-        return result
+        try await body(store)
     } catch {
         await store.close()
         throw error
     }
+    await store.close()
 }
 
 extension SessionRules {
