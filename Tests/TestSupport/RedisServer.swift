@@ -31,14 +31,18 @@ package final class RedisServer: Sendable {
     ///   - durable: every write survives `kill` and `restart`.
     ///   - password: `requirepass`; also used by `command`.
     ///   - certificates: TLS on `tlsPort`; clients need no certificate unless the options say so.
+    ///   - cluster: it is the only node of a cluster, and has all slots.
     package static func start(
-        _ options: [String] = [], durable: Bool = false, password: String? = nil, certificates: TestCertificates? = nil
+        _ options: [String] = [], durable: Bool = false, password: String? = nil, certificates: TestCertificates? = nil, cluster: Bool = false
     ) async throws -> RedisServer {
         var attempt = 1
         while true {
-            let server = try RedisServer(options, durable: durable, password: password, certificates: certificates)
+            // Each attempt has ports of its own.
+            let bus = cluster ? ["--cluster-enabled", "yes", "--cluster-port", "\(try freePort())"] : []
+            let server = try RedisServer(options + bus, durable: durable, password: password, certificates: certificates)
             do {
                 try await server.launch()
+                if cluster { try await server.takeAllSlots() }
                 return server
             } catch {
                 server.stop()
@@ -119,6 +123,11 @@ package final class RedisServer: Sendable {
         }
     }
 
+    private func takeAllSlots() async throws {
+        try command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        try await eventually("the cluster is up") { try command("CLUSTER", "INFO").text?.contains("cluster_state:ok") == true }
+    }
+
     private func answers() throws -> Bool {
         let connection = try RESPConnection(port: port, timeout: .seconds(2))
         defer { connection.close() }
@@ -129,10 +138,10 @@ package final class RedisServer: Sendable {
 
 /// Runs `body` with a Redis of its own, which is stopped afterwards.
 package func withRedisServer<Result>(
-    _ options: [String] = [], durable: Bool = false, password: String? = nil, certificates: TestCertificates? = nil,
+    _ options: [String] = [], durable: Bool = false, password: String? = nil, certificates: TestCertificates? = nil, cluster: Bool = false,
     isolation: isolated (any Actor)? = #isolation, _ body: (RedisServer) async throws -> Result
 ) async throws -> Result {
-    let server = try await RedisServer.start(options, durable: durable, password: password, certificates: certificates)
+    let server = try await RedisServer.start(options, durable: durable, password: password, certificates: certificates, cluster: cluster)
     defer { server.stop() }
     return try await body(server)
 }
