@@ -42,15 +42,8 @@ final class StoreWorld: Sendable {
         switch kind {
         case .memory:
             try await body(StoreWorld(MemorySessionStore(now: { systemTime() }), redis: nil))
-        case .redis:
-            try await withRedisServer { redis in
-                try await run(on: redis, body)
-                try KeyAudit(redis).expectContract()
-            }
-        case .clusterNode:
-            try await withRedisServer(["--cluster-enabled", "yes", "--cluster-port", "\(try freePort())"]) { redis in
-                try redis.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-                try await eventually("the cluster is up") { try redis.command("CLUSTER", "INFO").text?.contains("cluster_state:ok") == true }
+        case .redis, .clusterNode:
+            try await withRedisServer(cluster: kind == .clusterNode) { redis in
                 try await run(on: redis, body)
                 try KeyAudit(redis).expectContract()
             }
