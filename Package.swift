@@ -64,7 +64,7 @@ let package = Package(
             ] + nio),
 
         .target(name: "TestSupport", dependencies: nio, path: "Tests/TestSupport"),
-        .testTarget(name: "TokensTests", dependencies: ["Tokens"]),
+        .testTarget(name: "TokensTests", dependencies: ["Tokens", "TestSupport"]),
         .testTarget(
             name: "RedisClientTests",
             dependencies: ["RedisClient", "PeerTLS", "TestSupport", .product(name: "NIOSSL", package: "swift-nio-ssl")]),

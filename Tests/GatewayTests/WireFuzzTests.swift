@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Portcullis authors
 
 import NIOHTTP1
+import TestSupport
 import Testing
 
 @testable import Gateway
@@ -15,7 +16,7 @@ struct WireFuzzTests {
     func requests() {
         let scanner = RequestScanner(limits: HeadLimits())
         for text in WireFuzzTexts.requests { checkRequest(text, scanner) }
-        let taken = WireFuzzer.run(rounds: 20_000) { fuzzer in
+        let taken = SeededGenerator.run(rounds: 20_000) { fuzzer in
             let bytes = fuzzer.mutated(WireFuzzTexts.requests, words: WireFuzzTexts.words)
             checkRequest(bytes, scanner)
             checkTrickle(bytes, &fuzzer, scanner)
@@ -67,7 +68,7 @@ struct WireFuzzTests {
     }
 
     /// However the bytes come, a good head is found, and nothing else is taken for one.
-    private func checkTrickle(_ bytes: [UInt8], _ fuzzer: inout WireFuzzer, _ scanner: RequestScanner) {
+    private func checkTrickle(_ bytes: [UInt8], _ fuzzer: inout SeededGenerator, _ scanner: RequestScanner) {
         let whole = scanner.scan(bytes)
         let length = scanner.head.length
         var already = 0
@@ -108,7 +109,7 @@ struct WireFuzzTests {
         let scanner = ResponseScanner(limits: HeadLimits())
         let methods: [(MethodKind, HTTPMethod)] = [(.get, .GET), (.head, .HEAD), (.post, .POST)]
         for text in WireFuzzTexts.responses { for method in methods { checkResponse(text, method.0, method.1, scanner) } }
-        let taken = WireFuzzer.run(rounds: 20_000) { fuzzer in
+        let taken = SeededGenerator.run(rounds: 20_000) { fuzzer in
             let method = methods.randomElement(using: &fuzzer) ?? methods[0]
             let bytes = fuzzer.mutated(WireFuzzTexts.responses, words: WireFuzzTexts.words)
             checkResponse(bytes, method.0, method.1, scanner)
@@ -146,7 +147,7 @@ struct WireFuzzTests {
     @Test("A chunked body is the same data however it comes, and NIOHTTP1 decodes it to the same")
     func chunks() {
         for text in WireFuzzTexts.chunked { checkChunks(text, [1]) }
-        let taken = WireFuzzer.run(rounds: 20_000) { fuzzer in
+        let taken = SeededGenerator.run(rounds: 20_000) { fuzzer in
             let body = fuzzer.mutated(WireFuzzTexts.chunked, words: WireFuzzTexts.words + WireFuzzTexts.chunkWords)
             checkChunks(body, fuzzer.pieces())
             if case .complete = decode(body).end { return true } else { return false }
@@ -188,7 +189,7 @@ struct WireFuzzTests {
     func paths() {
         let normaliser = PathNormaliser()
         for text in WireFuzzTexts.paths { checkPath(text, normaliser) }
-        let taken = WireFuzzer.run(rounds: 20_000) { fuzzer in
+        let taken = SeededGenerator.run(rounds: 20_000) { fuzzer in
             let path = fuzzer.mutated(WireFuzzTexts.paths, words: WireFuzzTexts.pathWords)
             checkPath(path, normaliser)
             return normaliser.normalForm(path, merge: true, keep: true) != nil
@@ -215,7 +216,7 @@ struct WireFuzzTests {
 
     @Test("A host that we take is one for a plain reading of the grammar")
     func hosts() {
-        let taken = WireFuzzer.run(rounds: 20_000) { fuzzer in
+        let taken = SeededGenerator.run(rounds: 20_000) { fuzzer in
             let host = fuzzer.mutated(WireFuzzTexts.hosts, words: WireFuzzTexts.hostWords)
             let ours = host.withUnsafeBytes { validHost($0) }
             #expect(ours == ReferenceHost.isValid(String(decoding: host, as: UTF8.self)), "\(String(decoding: host, as: UTF8.self).debugDescription)")

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
-import Foundation
+import TestSupport
 import Testing
 
 @testable import RedisClient
@@ -26,11 +26,10 @@ struct ReplyReaderFuzzTests {
 
     @Test("no bytes break the reader, or make it disagree with its guard")
     func fuzz() {
-        let environment = ProcessInfo.processInfo.environment
-        let seconds = environment["PORTCULLIS_FUZZ_SECONDS"].flatMap(Double.init) ?? 1
-        let seed = environment["PORTCULLIS_FUZZ_SEED"].flatMap(UInt64.init) ?? UInt64.random(in: .min ... .max)
+        let seconds = SeededGenerator.seconds ?? 1
+        let seed = SeededGenerator.seed ?? UInt64.random(in: .min ... .max)
         let deadline = ContinuousClock.now + .seconds(seconds)
-        var generator = SeededGenerator(state: seed)
+        var generator = SeededGenerator(seed: seed)
         var inputs = 0
         while ContinuousClock.now < deadline {
             let input = Self.input(&generator)
@@ -138,23 +137,6 @@ struct ReplyReaderFuzzTests {
         default: bytes[index] = generator.pick(Array("\r\n*$:+-019".utf8))
         }
     }
-}
-
-/// SplitMix64: the same inputs for the same seed.
-struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
-    }
-}
-
-extension SeededGenerator {
-    fileprivate mutating func pick<Choice>(_ choices: [Choice]) -> Choice { choices[Int.random(in: 0..<choices.count, using: &self)] }
 }
 
 extension String {

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Portcullis authors
 
 import Foundation
+import TestSupport
 import Testing
 
 @testable import Tokens
@@ -12,20 +13,10 @@ import Testing
 /// added to `FuzzFindings`, which are replayed by every run.
 @Suite("Fuzzing", .serialized)
 struct FuzzTests {
-    private static let environment = ProcessInfo.processInfo.environment
-    private static let seed = environment["PORTCULLIS_FUZZ_SEED"].flatMap(UInt64.init) ?? 1
-
-    /// Calls `body` with one generator `rounds` times, or as long as the environment says.
     private func repeated(_ rounds: Int, _ body: (inout SeededGenerator) -> Void) {
-        var random = SeededGenerator(seed: FuzzTests.seed)
-        guard let seconds = FuzzTests.environment["PORTCULLIS_FUZZ_SECONDS"].flatMap(Double.init) else {
-            for _ in 0..<rounds { body(&random) }
-            return
-        }
-        let clock = ContinuousClock()
-        let end = clock.now + .seconds(seconds)
-        while clock.now < end {
-            for _ in 0..<200 { body(&random) }
+        SeededGenerator.run(rounds: rounds) { random in
+            body(&random)
+            return true
         }
     }
 
