@@ -58,6 +58,9 @@ final class Section {
 
     func has(_ name: String) -> Bool { members.contains { $0.name == name } }
 
+    /// The first key that nobody has asked for so far.
+    var placeOfUnknownKey: Place? { members.first { !known.contains($0.name) }?.place }
+
     /// Reports keys that are none.
     func finish() {
         let names = known.sorted().joined(separator: ", ")

@@ -17,7 +17,11 @@ extension Value {
             guard let section = Section(self) else { return nil }
             let file = section.take("file")
             let variable = section.take("env")
-            section.finish()
+            // What stands where a secret is due is not shown, be it as a key: {hunter2} may be one without its quotes.
+            if let place = section.placeOfUnknownKey {
+                reader.report(path, "must be text, {file: PATH} or {env: NAME}", at: place)
+                return nil
+            }
             switch (file, variable) {
             case (let file?, nil): bytes = file.fileName().flatMap { reader.read($0, for: file.path) }.map(Self.withoutLineEnd)
             case (nil, let variable?): bytes = variable.line().flatMap { variable.environment($0) }

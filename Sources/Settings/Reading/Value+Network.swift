@@ -17,12 +17,7 @@ extension Value {
         }
         guard let colon = text.lastIndex(of: ":") else { return wrong("needs a port: host:port, [v6]:port or unix:/path") }
         var host = text[..<colon]
-        let digits = text[text.index(after: colon)...].utf8
-        guard (1...5).contains(digits.count), digits.allSatisfy({ $0 &- UInt8(ascii: "0") < 10 }), let port = Int(Substring(digits)),
-            (1...65_535).contains(port)
-        else {
-            return wrong("needs a port from 1 to 65535")
-        }
+        guard let port = Self.port(text[text.index(after: colon)...]) else { return wrong("needs a port from 1 to 65535") }
         if host.hasPrefix("["), host.hasSuffix("]") {
             host = host.dropFirst().dropLast()
             guard Self.isIPv6(String(host)) else { return wrong("has brackets around what is no IPv6 address") }
@@ -59,9 +54,7 @@ extension Value {
         var host = authority
         if let colon = authority.lastIndex(of: ":"), !authority.hasSuffix("]") {
             host = authority[..<colon]
-            guard let port = Int(authority[authority.index(after: colon)...]), (1...65_535).contains(port) else {
-                return wrong("has no port from 1 to 65535")
-            }
+            guard Self.port(authority[authority.index(after: colon)...]) != nil else { return wrong("has no port from 1 to 65535") }
         }
         let isHost = host.hasPrefix("[") && host.hasSuffix("]") ? Self.isIPv6(String(host.dropFirst().dropLast())) : Self.isName(host)
         return isHost ? text : wrong("has no good host")
@@ -75,6 +68,12 @@ extension Value {
 
     /// A name of ours, as routes, metrics and log lines have it.
     func name() -> String? { line(limit: SettingLimit.nameBytes) }
+
+    /// One to five digits, and nothing else.
+    private static func port(_ text: Substring) -> Int? {
+        guard (1...5).contains(text.utf8.count), text.utf8.allSatisfy({ $0 &- UInt8(ascii: "0") < 10 }), let port = Int(text) else { return nil }
+        return (1...65_535).contains(port) ? port : nil
+    }
 
     /// Names (letters, digits, `-`, `_` and dots; RFC 1123 §2.1 and what is used besides) and IPv4 addresses.
     private static func isName(_ text: Substring) -> Bool {

@@ -35,6 +35,12 @@ struct Value {
         return filledIn(scalar.text)
     }
 
+    /// Whether it is this text, once its variables are filled in. Reports nothing.
+    func isText(_ expected: String) -> Bool {
+        guard case .scalar(let scalar) = node.content, scalar.kind == .text, case .text(let text) = filled(scalar.text) else { return false }
+        return text == expected
+    }
+
     /// A text that is not empty and holds no control characters.
     func line(limit: Int = SettingLimit.textBytes) -> String? {
         guard let text = text() else { return nil }
@@ -174,9 +180,22 @@ struct Value {
 
     // MARK: Variables
 
-    /// Replaces each `${NAME}` by the environment's value, which is not looked at again.
+    private enum Filled {
+        case text(String)
+        /// What is wrong with it.
+        case wrong(String)
+    }
+
     private func filledIn(_ text: String) -> String? {
-        guard text.utf8.contains(UInt8(ascii: "$")) else { return text }
+        switch filled(text) {
+        case .text(let text): text
+        case .wrong(let message): wrong(message)
+        }
+    }
+
+    /// Replaces each `${NAME}` by the environment's value, which is not looked at again.
+    private func filled(_ text: String) -> Filled {
+        guard text.utf8.contains(UInt8(ascii: "$")) else { return .text(text) }
         var result: [UInt8] = []
         var rest = Array(text.utf8)[...]
         while let byte = rest.popFirst() {
@@ -186,15 +205,15 @@ struct Value {
             }
             let name = rest.dropFirst().prefix { $0 != UInt8(ascii: "}") }
             guard name.endIndex < rest.endIndex, Self.isVariableName(name) else {
-                return wrong("has a ${…} that is no variable: its name has letters, digits and _")
+                return .wrong("has a ${…} that is no variable: its name has letters, digits and _")
             }
             guard let value = reader.variable(String(decoding: name, as: UTF8.self)) else {
-                return wrong("needs an environment variable that is not set")
+                return .wrong("needs an environment variable that is not set")
             }
             result += value.utf8
             rest = rest[(name.endIndex + 1)...]
         }
-        return String(decoding: result, as: UTF8.self)
+        return .text(String(decoding: result, as: UTF8.self))
     }
 
     static func isVariableName(_ name: some Collection<UInt8>) -> Bool {

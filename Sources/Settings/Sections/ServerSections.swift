@@ -22,8 +22,7 @@ extension Settings {
             }
         }
         root.read("workers", into: &workers) { value in
-            if case .scalar(let scalar) = value.node.content, scalar.kind == .text, scalar.text == "auto" { return .auto }
-            return value.integer(SettingLimit.workers).map { .count($0) }
+            value.isText("auto") ? .auto : value.integer(SettingLimit.workers).map { .count($0) }
         }
         root.section("limits") { limits.read($0) }
         root.section("paths") { section in
@@ -60,14 +59,12 @@ extension Settings {
     private static func protocols(_ value: Value) -> [Listener.ApplicationProtocol]? {
         guard let elements = value.list() else { return nil }
         guard !elements.isEmpty else { return value.wrong("needs at least one protocol") }
-        var protocols: [Listener.ApplicationProtocol] = []
-        for element in elements {
+        var seen: Set<Listener.ApplicationProtocol> = []
+        return elements.compactMap { element in
             guard let word = element.word(Listener.ApplicationProtocol.self) else { return nil }
-            guard !protocols.contains(word) else { return element.wrong("is in the list already") }
-            guard word != .http2 else { return element.notYet("h2") }
-            protocols.append(word)
+            guard seen.insert(word).inserted else { return element.wrong("is in the list already") }
+            return word == .http2 ? element.notYet("h2") : word
         }
-        return protocols
     }
 
     /// Two sockets cannot have one address.

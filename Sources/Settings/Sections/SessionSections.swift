@@ -79,10 +79,15 @@ extension Settings.Cookies {
         let reader = section.value.reader
         func key(_ name: String) -> String { SettingPath.member(name, of: section.path) }
         // Browsers drop cookies that break these rules (RFC 6265bis §4.1.3, §5.6).
+        var insecure: [String] = []
         for (name, cookie) in [("access_name", accessName), ("refresh_name", refreshName)] where !secure {
             guard Self.has(cookie, prefix: "__host-") || Self.has(cookie, prefix: "__secure-") else { continue }
-            reader.report(
-                key(section.has(name) ? name : "secure"), "browsers take cookies whose name begins with __Host- or __Secure- only if they are secure")
+            // Of names that nobody has written, secure is the mistake, and one.
+            let written = key(section.has(name) ? name : "secure")
+            if !insecure.contains(written) { insecure.append(written) }
+        }
+        for key in insecure {
+            reader.report(key, "browsers take cookies whose name begins with __Host- or __Secure- only if they are secure")
         }
         if Self.has(refreshName, prefix: "__host-"), apiPath != "/" {
             reader.report(key("refresh_name"), "cannot begin with __Host-: browsers want the path / for it, and this cookie's is sessions.api_path")

@@ -56,6 +56,7 @@ extension Settings.Redis {
         let reader = section.value.reader
         func key(_ name: String) -> String { SettingPath.member(name, of: section.path) }
         if section.has("username"), !section.has("password") { reader.report(key("username"), "needs a password") }
+        guard reader.isSound(key("mode")) else { return }
         switch mode {
         case .standalone:
             if addresses.count > 1 { reader.report(key("addresses"), "must have one address in the mode standalone") }

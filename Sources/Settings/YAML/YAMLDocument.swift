@@ -32,8 +32,10 @@ struct YAMLDocument {
             yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING)
             yaml_parser_set_input_string(&parser, text.baseAddress, text.count)
             var composer = YAMLComposer()
+            // At the end of a text that does not end its last line libyaml begins one that is not there.
+            let end = place(of: text.count, in: text)
             do throws(YAMLProblem) {
-                while try composer.take(next(&parser, text)) {}
+                while try composer.take(next(&parser, text, end)) {}
                 return .success(composer.root)
             } catch {
                 return .failure(error)
@@ -42,14 +44,14 @@ struct YAMLDocument {
         return try result.get()
     }
 
-    private static func next(_ parser: inout yaml_parser_t, _ text: UnsafeBufferPointer<UInt8>) throws(YAMLProblem) -> YAMLEvent {
+    private static func next(_ parser: inout yaml_parser_t, _ text: UnsafeBufferPointer<UInt8>, _ end: Place) throws(YAMLProblem) -> YAMLEvent {
         var event = yaml_event_t()
-        guard yaml_parser_parse(&parser, &event) == 1 else { throw problem(parser, text) }
+        guard yaml_parser_parse(&parser, &event) == 1 else { throw problem(parser, text, end) }
         defer { yaml_event_delete(&event) }
-        return YAMLEvent(event)
+        return YAMLEvent(event, end)
     }
 
-    private static func problem(_ parser: yaml_parser_t, _ text: UnsafeBufferPointer<UInt8>) -> YAMLProblem {
+    private static func problem(_ parser: yaml_parser_t, _ text: UnsafeBufferPointer<UInt8>, _ end: Place) -> YAMLProblem {
         switch parser.error {
         case YAML_READER_ERROR:
             let offset = min(parser.problem_offset, text.count)
@@ -60,19 +62,23 @@ struct YAMLDocument {
             return YAMLProblem(place: .start, message: "cannot be read for want of memory")
         default:
             let reason = parser.problem.map { String(cString: $0) } ?? "it cannot be understood"
-            return YAMLProblem(place: Place(parser.problem_mark), message: "is no YAML: \(reason)")
+            return YAMLProblem(place: min(Place(parser.problem_mark), end), message: "is no YAML: \(reason)")
         }
     }
 
-    /// Of a byte, as libyaml counts: columns are characters.
+    /// Of a byte, as libyaml counts: columns are characters; CR, CR LF, U+0085, U+2028 and U+2029 end lines, too (YAML 1.1 §4.2).
     private static func place(of offset: Int, in text: UnsafeBufferPointer<UInt8>) -> Place {
         var place = Place.start
+        var before: (UInt8, UInt8) = (0, 0)
         for byte in text[..<offset] {
-            if byte == UInt8(ascii: "\n") {
+            switch (before.0, before.1, byte) {
+            case (_, 0x0D, 0x0A): break
+            case (_, _, 0x0A), (_, _, 0x0D), (_, 0xC2, 0x85), (0xE2, 0x80, 0xA8), (0xE2, 0x80, 0xA9):
                 place = Place(line: place.line + 1, column: 1)
-            } else if byte & 0xC0 != 0x80 {
-                place.column += 1
+            default:
+                if byte & 0xC0 != 0x80 { place.column += 1 }
             }
+            before = (before.1, byte)
         }
         return place
     }
@@ -99,8 +105,8 @@ struct YAMLEvent {
     /// Written out; nil where the value's form tells its type.
     var tag: String?
 
-    init(_ event: yaml_event_t) {
-        place = Place(event.start_mark)
+    init(_ event: yaml_event_t, _ end: Place) {
+        place = min(Place(event.start_mark), end)
         switch event.type {
         case YAML_ALIAS_EVENT:
             kind = .alias(Self.text(event.data.alias.anchor) ?? "")
