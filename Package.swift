@@ -83,7 +83,10 @@ let package = Package(
                 .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ] + nio),
-        .testTarget(name: "SettingsTests", dependencies: ["Settings"]),
+        // With the rules that the executable gives to the reading.
+        .testTarget(
+            name: "SettingsTests",
+            dependencies: ["Settings", "Tokens", "portcullis", "TestSupport", .product(name: "NIOSSL", package: "swift-nio-ssl")]),
         .testTarget(name: "IntegrationTests", dependencies: ["TestSupport", "Tokens"]),
     ],
     swiftLanguageModes: [.v6]
