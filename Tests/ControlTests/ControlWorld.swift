@@ -17,11 +17,7 @@ import Tokens
 /// A control plane of its own with everything around it, spoken to over its sockets.
 final class ControlWorld: Sendable {
     static let adminToken = "admin-token-of-the-tests"
-    /// `password of alice` and so on, hashed as cheaply as the method allows.
-    static let users = """
-        alice:$5$rounds=1000$saltsalt$7AgMyv1GxsQqK7a3DezJADVAxd6Nn5sQiozLVIGubI7
-        bob:$5$rounds=1000$saltsalt$LCkNCZ5Ejf5KM6vvHr6/zZF7i9KEQRXqV.eyFs97ZS3
-        """
+    static let users = TestUsers.file
 
     let store = FaultyStore()
     let gateway = RecordedDataPlane()

@@ -17,22 +17,24 @@ package final class ChildProcess: Sendable {
         case no(status: Int32)
     }
 
-    /// Starts `program` (a path) with its output in the file `output`.
-    package init(_ program: String, _ arguments: [String], output: String) throws {
+    /// Starts `program` (a path) with its output in the file `output`, and its errors there, too, unless `errors` names another.
+    package init(_ program: String, _ arguments: [String], output: String, errors: String? = nil) throws {
         var ends: [Int32] = [0, 0]
         let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
         guard socketpair(AF_UNIX, kind, 0, &ends) == 0 else { throw SocketError(call: "socketpair") }
         lifeline = ends[1]
         defer { close(ends[0]) }
         let file = open(output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        let errorFile = errors.map { open($0, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600) }
         let null = open("/dev/null", O_RDWR | O_CLOEXEC)
         defer {
             close(file)
+            if let errorFile { close(errorFile) }
             close(null)
         }
-        identifier = try spawn(program, arguments, input: null, output: file)
+        identifier = try spawn(program, arguments, input: null, output: file, errors: errorFile ?? file)
         do {
-            watcher = try spawn("/bin/sh", ["-c", "read -r _; kill -9 \(identifier)"], input: ends[0], output: null)
+            watcher = try spawn("/bin/sh", ["-c", "read -r _; kill -9 \(identifier)"], input: ends[0], output: null, errors: null)
         } catch {
             Foundation.kill(identifier, SIGKILL)
             throw error
@@ -56,6 +58,9 @@ package final class ChildProcess: Sendable {
         guard !isRunning, case .no(let status) = state.withLock({ $0 }) else { return nil }
         return status
     }
+
+    /// What it ended with of its own accord; nil while it runs, and when a signal ended it.
+    package var exitCode: Int32? { status.flatMap { $0 & 0x7f == 0 ? $0 >> 8 & 0xff : nil } }
 
     package func send(signal: Int32) {
         state.withLock {
@@ -94,13 +99,13 @@ package final class ChildProcess: Sendable {
 }
 
 /// `posix_spawn` with nothing inherited: no low descriptor above the standard three (ours are all close-on-exec, others' may not be), no blocked or ignored signal.
-private func spawn(_ program: String, _ arguments: [String], input: Int32, output: Int32) throws -> pid_t {
+private func spawn(_ program: String, _ arguments: [String], input: Int32, output: Int32, errors: Int32) throws -> pid_t {
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
     posix_spawn_file_actions_adddup2(&actions, input, 0)
     posix_spawn_file_actions_adddup2(&actions, output, 1)
-    posix_spawn_file_actions_adddup2(&actions, output, 2)
+    posix_spawn_file_actions_adddup2(&actions, errors, 2)
     for descriptor in Int32(3)..<256 { posix_spawn_file_actions_addclose(&actions, descriptor) }
 
     var attributes = posix_spawnattr_t()

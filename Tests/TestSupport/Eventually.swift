@@ -4,6 +4,7 @@
 /// Something that a test waited for did not happen in time.
 package struct NotInTime: Error, CustomStringConvertible {
     package let description: String
+    package init(description: String) { self.description = description }
 }
 
 /// Waits until `condition` holds, by asking again every few milliseconds; an error that it throws counts as "not yet".

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import Foundation
+
+/// The real executable in a process of its own, with a folder of its own: configuration, key, users, and what it printed.
+package final class PortcullisProcess: Sendable {
+    package let folder: String
+    private let child: ChildProcess
+
+    package var configurationPath: String { "\(folder)/portcullis.yaml" }
+    /// What it has printed so far on standard output, and on standard error.
+    package var output: String { Self.text("\(folder)/output") }
+    package var errors: String { Self.text("\(folder)/errors") }
+    package var isRunning: Bool { child.isRunning }
+    /// Nil while it runs, and when a signal ended it.
+    package var exitCode: Int32? { child.exitCode }
+    package var identifier: pid_t { child.identifier }
+
+    /// - Parameter folder: belongs to this object from now on.
+    package init(_ arguments: [String], folder: String) throws {
+        self.folder = folder
+        child = try ChildProcess(Self.executable, arguments, output: "\(folder)/output", errors: "\(folder)/errors")
+    }
+
+    package convenience init(_ arguments: [String]) throws { try self.init(arguments, folder: temporaryFolder("process")) }
+
+    deinit { stop() }
+
+    package func send(signal: Int32) { child.send(signal: signal) }
+
+    /// SIGKILL; removes the folder.
+    package func stop() {
+        child.kill()
+        try? FileManager.default.removeItem(atPath: folder)
+    }
+
+    /// Waits for the end.
+    package func exit(within: Duration = .seconds(20)) async throws -> Int32? {
+        try await eventually("portcullis ends", within: within) { !self.isRunning }
+        return exitCode
+    }
+
+    /// A command that ends by itself.
+    package struct Result: Sendable {
+        package let exitCode: Int32?
+        package let output: String
+        package let errors: String
+    }
+
+    package static func run(_ arguments: String...) async throws -> Result { try await run(arguments) }
+
+    package static func run(_ arguments: [String]) async throws -> Result {
+        let process = try PortcullisProcess(arguments)
+        defer { process.stop() }
+        let code = try await process.exit()
+        return Result(exitCode: code, output: process.output, errors: process.errors)
+    }
+
+    /// Beside the bundle of the tests, where `swift build --build-tests` puts it.
+    package static var executable: String {
+        get throws {
+            let bundle = Bundle.main.executableURL ?? URL(fileURLWithPath: CommandLine.arguments[0])
+            let path = bundle.resolvingSymlinksInPath().deletingLastPathComponent().appendingPathComponent("portcullis").path
+            guard FileManager.default.isExecutableFile(atPath: path) else {
+                throw NotInTime(description: "there is no executable at \(path): build it with `swift build --build-tests`")
+            }
+            return path
+        }
+    }
+
+    private static func text(_ path: String) -> String {
+        String(decoding: FileManager.default.contents(atPath: path) ?? Data(), as: UTF8.self)
+    }
+}
