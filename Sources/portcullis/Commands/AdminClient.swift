@@ -5,6 +5,7 @@ import ArgumentParser
 import AsyncHTTPClient
 import Glibc
 import NIOCore
+import NIOPosix
 import Tokens
 
 /// Calls the admin API of a gateway. Whatever goes wrong is one line on standard error and an exit code.
@@ -36,6 +37,8 @@ struct AdminClient {
         var configuration = HTTPClient.Configuration()
         configuration.redirectConfiguration = .disallow
         configuration.timeout.connect = Self.timeout
+        // Where nobody listens, nobody will in the time that somebody waits for a command.
+        configuration.connectionPool.retryConnectionEstablishment = false
         let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
         let result: Result<(UInt, [UInt8]), any Error>
         do {
@@ -52,8 +55,7 @@ struct AdminClient {
     private func judge(_ result: Result<(UInt, [UInt8]), any Error>) throws -> [UInt8] {
         switch result {
         case .failure(let error):
-            let reason = "\(error)".prefix { !$0.isNewline }
-            throw Exit.failure(Exit.unavailable, "the admin listener \(url) cannot be reached: \(reason)")
+            throw Exit.failure(Exit.unavailable, "the admin listener \(url) cannot be reached: \(Self.reason(of: error))")
         case .success((let status, let body)):
             if (200..<300).contains(status) { return body }
             let code = (try? JSONValue(parsing: body))?.object?["code"]?.string ?? ""
@@ -67,6 +69,13 @@ struct AdminClient {
                 }
             throw Exit.failure(Exit.unavailable, "the admin listener \(url) did not do it: \(advice)")
         }
+    }
+
+    /// In the system's words where it was the system that refused.
+    private static func reason(of error: any Error) -> String {
+        let cause = (error as? NIOConnectionError)?.connectionErrors.first?.error ?? error
+        if let refusal = cause as? IOError { return String(cString: strerror(refusal.errnoCode)) }
+        return String("\(cause)".prefix { !$0.isNewline })
     }
 
     private static func token(_ path: String) throws -> String {
