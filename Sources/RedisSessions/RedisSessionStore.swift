@@ -51,7 +51,11 @@ package final class RedisSessionStore: SessionStore {
         return RedisSessionLookup(client: own, keys: keys)
     }
 
-    package var health: StoreHealth { StoreHealth(isUp: client.isConnected, wasEverUp: client.wasEverConnected) }
+    /// Up for the first time is what every loop can use: each has a connection of its own, and makes it in its own time.
+    package var health: StoreHealth {
+        let loops = lookups.withLock { $0.allSatisfy(\.wasEverConnected) }
+        return StoreHealth(isUp: client.isConnected, wasEverUp: client.wasEverConnected && loops)
+    }
 
     /// The `maxmemory-policy`, where it may drop keys; nil for `noeviction`. With `revocable` issuers a dropped key lets a revoked session in.
     package func evictionPolicy() async throws(StoreUnavailable) -> String? {
