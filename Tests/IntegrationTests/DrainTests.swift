@@ -29,6 +29,9 @@ struct DrainTests {
         arguments: [SIGTERM, SIGINT])
     func drains(signal: Int32) async throws {
         try await withOpenRequest { gateway, upstream, open, idle in
+            let late = try HTTPConnection(port: gateway.port)
+            late.socket.write(HTTPConnection.head("GET", "/public/late", []))
+            try await eventually("both requests are under way") { upstream.waiting == 2 }
             gateway.process.send(signal: signal)
             try await eventually("not ready any more") { try gateway.admin("GET", "/readyz").status == 503 }
             #expect(try gateway.admin("GET", "/healthz").status == 200)
@@ -39,10 +42,15 @@ struct DrainTests {
                     return false
                 } catch { return true }
             }
-            #expect(gateway.process.isRunning && upstream.waiting == 1)
+            #expect(gateway.process.isRunning && upstream.waiting == 2)
             upstream.release()
-            let answer = try open.answer()
-            #expect(answer.status == 200 && answer.isWhole && answer.text == "first-last")
+            for connection in [open, late] {
+                let answer = try connection.answer()
+                #expect(answer.status == 200 && answer.isWhole && answer.text == "first-last")
+                if connection === late { #expect(answer["Connection"] == ["close"]) }
+                #expect(connection.socket.read().isEmpty)
+                connection.close()
+            }
             #expect(try await gateway.process.exit() == 0)
             #expect(gateway.process.errors.isEmpty)
         }
@@ -69,6 +77,23 @@ struct DrainTests {
             // Far less than the drain would take.
             _ = try await gateway.process.exit(within: .seconds(5))
             #expect(try !open.answer().isWhole)
+        }
+    }
+
+    @Test("a WebSocket lives until the time of the drain is over, and is closed with 1001")
+    func webSocket() async throws {
+        let upstream = try FakeServer.webSocketEcho()
+        defer { upstream.stop() }
+        var setup = GatewaySetup(upstream: upstream.port)
+        setup["shutdown"] = "{drain: 1s}"
+        try await withGateway(setup) { gateway in
+            let socket = try WebSocketPeer(gateway, token: gateway.login().access)
+            #expect(socket.echoes("before"))
+            gateway.process.send(signal: SIGTERM)
+            try await eventually("not ready any more") { try gateway.admin("GET", "/readyz").status == 503 }
+            #expect(socket.echoes("during"))
+            #expect(socket.closeCode() == 1001)
+            #expect(try await gateway.process.exit() == 0)
         }
     }
 }

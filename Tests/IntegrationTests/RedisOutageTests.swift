@@ -49,7 +49,7 @@ struct RedisOutageTests {
             #expect(try gateway.admin("GET", "/readyz").status == 200, "an outage does not take the gateway out of service")
             try await redis.restart()
             try await load.more(50, 200)
-            #expect(try gateway.metric("portcullis_store_up") == 1)
+            try await eventually("the control plane has its connection, too") { try gateway.metric("portcullis_store_up") == 1 }
         }
     }
 
@@ -65,6 +65,44 @@ struct RedisOutageTests {
             try await load.more(50, 200)
             try await eventually("the logout is taken") { try gateway.call("POST", "/auth/logout", token: tablet.access).status == 204 }
             #expect(try gateway.get("/orders", token: tablet.access).code == "session_revoked")
+        }
+    }
+
+    @Test("a gateway that starts without its Redis is not ready and answers 503, and is ready by itself when Redis is there")
+    func absentAtStart() async throws {
+        let upstream = try FakeServer.echo()
+        defer { upstream.stop() }
+        try await withRedisServer(durable: true) { redis in
+            let setup = GatewaySetup(upstream: upstream.port, redis: redis)
+            try await withGateway(setup) { first in
+                let login = try first.login()
+                redis.kill()
+                try await withGateway(setup, sibling: first, isReady: false) { gateway in
+                    #expect(try gateway.admin("GET", "/readyz").status == 503 && gateway.admin("GET", "/healthz").status == 200)
+                    #expect(try gateway.get("/orders", token: login.access).code == "store_unavailable")
+                    #expect(try gateway.get("/public").status == 200)
+                    try await redis.restart()
+                    try await eventually("it is ready") { try gateway.admin("GET", "/readyz").status == 200 }
+                    #expect(try gateway.get("/orders", token: login.access).status == 200)
+                }
+            }
+        }
+    }
+
+    @Test("a Redis that may drop revocations ends a gateway that depends on them at the first contact: 78")
+    func evicting() async throws {
+        let upstream = try FakeServer.echo()
+        defer { upstream.stop() }
+        try await withRedisServer(["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]) { redis in
+            var setup = GatewaySetup(upstream: upstream.port, redis: redis)
+            try await withGateway(setup) { #expect($0.process.isRunning, "losing keys only logs users out") }
+            setup["issuers"] =
+                "[{name: idp, issuer: \"https://idp.example\", audiences: [api], algorithms: [HS256], secret: "
+                + "\(String(repeating: "s", count: 32)), sessions: revocable}]"
+            let gateway = try await RunningGateway.start(setup, isReady: nil)
+            defer { gateway.stop() }
+            #expect(try await gateway.process.exit() == 78)
+            #expect(gateway.process.errors.contains("allkeys-lru") && gateway.process.errors.contains("noeviction"))
         }
     }
 }

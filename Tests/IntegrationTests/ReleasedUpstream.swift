@@ -5,7 +5,8 @@ import Foundation
 import Synchronization
 import TestSupport
 
-/// An upstream that begins each answer at once and ends it when it is told to, or at once from then on.
+/// An upstream that begins each answer at once and ends it when it is told to, or at once from then on; under `/public/late` it also begins it
+/// only then.
 final class ReleasedUpstream: Sendable {
     private let server: FakeServer
     private let gate: Gate
@@ -35,10 +36,12 @@ final class ReleasedUpstream: Sendable {
         self.gate = gate
         server = try FakeServer { connection in
             let reader = HTTPReader(connection.socket)
-            while reader.request() != nil {
-                guard connection.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst") else { return }
+            while let request = reader.request() {
+                let first = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst"
+                let isLate = request.target == "/public/late"
+                if !isLate, !connection.write(first) { return }
                 gate.pass()
-                guard connection.write("-last") else { return }
+                guard connection.write(isLate ? first + "-last" : "-last") else { return }
             }
         }
     }

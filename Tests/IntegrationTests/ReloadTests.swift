@@ -128,4 +128,35 @@ struct ReloadTests {
             #expect(try open.answer().status == 200)
         }
     }
+
+    @Test("SIGHUP reads what the file names again: a new user can log in, and a new key signs while tokens of the one before it are still good")
+    func namedFiles() async throws {
+        try await withEchoGateway(.memory) { gateway in
+            let alice = try gateway.login()
+            let folder = gateway.process.folder
+            // Alice's hash, and so her password.
+            let hash = try #require(TestUsers.file.split(separator: "\n").first).dropFirst("alice".count)
+            try "\(TestUsers.file)\ncarol\(hash)\n".write(toFile: "\(folder)/users", atomically: true, encoding: .utf8)
+            try FileManager.default.moveItem(atPath: "\(folder)/signing.pem", toPath: "\(folder)/old.pem")
+            try openssl(["genpkey", "-algorithm", "ed25519", "-out", "\(folder)/signing.pem"])
+            var rotated = gateway.setup
+            rotated["sessions"] = "{signing_key: {file: signing.pem}, previous_keys: [{file: old.pem}], login: {users_file: users}}"
+            try gateway.write(rotated)
+            gateway.process.send(signal: SIGHUP)
+            try await eventually("it is applied") { try gateway.metric(Self.applied) == 1 }
+            let carol = try gateway.call(
+                "POST", "/auth/login", json: #"{"username":"carol","password":"\#(TestUsers.password(of: "alice"))"}"#)
+            let token: String = try #require(carol.member("access_token"), "\(carol.text)")
+            #expect(token.prefix { $0 != "." } != alice.access.prefix { $0 != "." }, "the key ids are different")
+            #expect(try gateway.get("/orders", token: token).text.contains("x-auth-user: carol\n"))
+            #expect(try gateway.get("/orders", token: alice.access).status == 200)
+
+            rotated["sessions"] = "{signing_key: {file: signing.pem}, login: {users_file: users}}"
+            try gateway.write(rotated)
+            gateway.process.send(signal: SIGHUP)
+            try await eventually("it is applied") { try gateway.metric(Self.applied) == 2 }
+            #expect(try gateway.get("/orders", token: alice.access).code == "token_key_unknown")
+            #expect(try gateway.get("/orders", token: token).status == 200)
+        }
+    }
 }

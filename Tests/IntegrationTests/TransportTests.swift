@@ -116,54 +116,19 @@ struct TransportTests {
         "an upgraded connection is a tunnel both ways, and a WebSocket gets the close frame 1008 when its session is logged out",
         arguments: StoreKind.allCases)
     func upgrade(store: StoreKind) async throws {
-        let ended = Arrivals()
-        let upstream = try FakeServer { connection in
-            let reader = HTTPReader(connection.socket)
-            guard let request = reader.head(), request["Upgrade"] == ["websocket"] else { return }
-            connection.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-            while true {
-                let bytes = reader.bytes()
-                if bytes.isEmpty { break }
-                // A client's frame as a server's: the key is zero, so that only bit and key have to go.
-                if bytes.count > 6, bytes[0] == 0x81 { connection.write([0x81, bytes[1] & 0x7f] + bytes[6...]) }
-            }
-            ended.add(request)
-        }
+        let upstream = try FakeServer.webSocketEcho()
         defer { upstream.stop() }
         try await withEchoGateway(store) { setup in
             setup["upstreams"] = "{legacy: {endpoints: [\"127.0.0.1:\(upstream.port)\"]}}"
         } _: { gateway in
             let login = try gateway.login(), other = try gateway.login()
-            func open(_ login: RunningGateway.Login) throws -> HTTPConnection {
-                let client = try HTTPConnection(port: gateway.port)
-                let answer = try client.get(
-                    "/socket", token: login.access,
-                    fields: [
-                        ("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"),
-                        ("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="),
-                    ])
-                #expect(answer.status == 101 && answer["Upgrade"] == ["websocket"])
-                return client
-            }
-            func echo(_ text: String, _ client: HTTPConnection) -> Bool {
-                client.socket.write([0x81, 0x80 | UInt8(text.utf8.count), 0, 0, 0, 0] + Array(text.utf8))
-                let expected = [0x81, UInt8(text.utf8.count)] + Array(text.utf8)
-                var seen: [UInt8] = []
-                while seen.count < expected.count {
-                    let more = client.reader.bytes()
-                    if more.isEmpty { return false }
-                    seen += more
-                }
-                return seen == expected
-            }
-            let one = try open(login), two = try open(other)
-            for text in ["hello", "again"] { #expect(echo(text, one) && echo(text, two)) }
+            let one = try WebSocketPeer(gateway, token: login.access), two = try WebSocketPeer(gateway, token: other.access)
+            for text in ["hello", "again"] { #expect(one.echoes(text) && two.echoes(text)) }
+            #expect(upstream.openConnections == 2)
             #expect(try gateway.call("POST", "/auth/logout", token: login.access).status == 204)
-            var last: [UInt8] = []
-            while case let more = one.reader.bytes(), !more.isEmpty { last += more }
-            #expect(last.count >= 4 && last[0] == 0x88 && Int(last[1]) == last.count - 2 && Array(last[2...3]) == [0x03, 0xF0], "\(last)")
-            try await eventually("the upstream's side has ended") { ended.all.count == 1 }
-            #expect(echo("still here", two))
+            #expect(one.closeCode() == 1008)
+            try await eventually("the upstream's side has ended") { upstream.openConnections == 1 }
+            #expect(two.echoes("still here"))
             #expect(try gateway.metric("portcullis_streams_closed_total{reason=\"revoked\"}") == 1)
         }
     }

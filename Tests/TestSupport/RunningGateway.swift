@@ -16,13 +16,15 @@ package final class RunningGateway: Sendable {
     /// - Parameters:
     ///   - setup: without `listeners` and `admin` free ports are taken.
     ///   - sibling: a gateway whose key and users this one shares, as the gateways of a fleet do.
-    package static func start(_ setup: GatewaySetup, sibling: RunningGateway? = nil) async throws -> RunningGateway {
+    ///   - isReady: what `/readyz` must have said before this returns; nil waits for nothing, and takes whatever becomes of the process.
+    package static func start(_ setup: GatewaySetup, sibling: RunningGateway? = nil, isReady: Bool? = true) async throws -> RunningGateway {
         var attempt = 1
         while true {
             let gateway = try RunningGateway(setup, sibling: sibling)
+            guard let isReady else { return gateway }
             do {
-                try await eventually("the gateway is ready", within: .seconds(20)) {
-                    try !gateway.process.isRunning || gateway.admin("GET", "/readyz").status == 200
+                try await eventually("/readyz is \(isReady ? 200 : 503)", within: .seconds(20)) {
+                    try !gateway.process.isRunning || gateway.admin("GET", "/readyz").status == (isReady ? 200 : 503)
                 }
             } catch {
                 throw NotInTime(description: "\(error)\n\(gateway.process.output)\n\(gateway.process.errors)")
@@ -109,10 +111,10 @@ package final class RunningGateway: Sendable {
 
 /// Runs `body` with a gateway of its own, which is ended afterwards.
 package func withGateway<Result>(
-    _ setup: GatewaySetup, sibling: RunningGateway? = nil, isolation: isolated (any Actor)? = #isolation,
+    _ setup: GatewaySetup, sibling: RunningGateway? = nil, isReady: Bool = true, isolation: isolated (any Actor)? = #isolation,
     _ body: (RunningGateway) async throws -> Result
 ) async throws -> Result {
-    let gateway = try await RunningGateway.start(setup, sibling: sibling)
+    let gateway = try await RunningGateway.start(setup, sibling: sibling, isReady: isReady)
     defer { gateway.stop() }
     return try await body(gateway)
 }
