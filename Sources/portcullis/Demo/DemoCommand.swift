@@ -29,9 +29,10 @@ struct DemoCommand: AsyncParsableCommand {
     func run() async throws {
         signal(SIGHUP, SIG_IGN)
         let folder: DemoFolder
-        let adminPort: Int
+        var adminPort = port
         do throws(DemoFolder.Problem) {
-            adminPort = try DemoFolder.freePort()
+            // The gateway's own may be free, too, until it listens.
+            while adminPort == port { adminPort = try DemoFolder.freePort() }
             folder = try DemoFolder(port: port, adminPort: adminPort, redis: redis.flatMap(RedisURL.init))
         } catch {
             throw Exit.failure(Exit.unavailable, error.reason)
