@@ -79,7 +79,8 @@ struct DemoTests {
             try connection("SELECT", "2")
             #expect(try connection("EXISTS", "portcullis:demo:sessions:{bob}") == .integer(1))
         }
-        let nobody = try await PortcullisProcess.run("demo", "--port", "\(try freePort())", "--redis", "redis://127.0.0.1:\(try freePort())")
+        let ports = try freePorts(2)
+        let nobody = try await PortcullisProcess.run("demo", "--port", "\(ports[0])", "--redis", "redis://127.0.0.1:\(ports[1])")
         #expect(nobody.exitCode == 69 && nobody.errors.split(separator: "\n").count == 1 && nobody.errors.contains("--redis"))
     }
 }

@@ -16,7 +16,8 @@ struct ExampleConfigurationTests {
         let upstream = try FakeServer.echo()
         defer { upstream.stop() }
         try await withRedisServer { redis in
-            let port = try freePort(), adminPort = try freePort()
+            let ports = try freePorts(2)
+            let (port, adminPort) = (ports[0], ports[1])
             var text = try String(contentsOfFile: Self.path, encoding: .utf8)
             for (written, used) in [(8080, port), (9180, adminPort), (6379, redis.port), (9001, upstream.port)] {
                 let address = "\"127.0.0.1:\(written)\""

@@ -147,3 +147,9 @@ package struct SocketError: Error, CustomStringConvertible {
 
 /// A TCP port on 127.0.0.1 that was free a moment ago.
 package func freePort() throws -> Int { try LoopbackSocket.listening(port: 0).port }
+
+/// Several, no two the same: one after the other the system might give the same port twice.
+package func freePorts(_ count: Int) throws -> [Int] {
+    let sockets = try (0..<count).map { _ in try LoopbackSocket.listening(port: 0) }
+    return sockets.map(\.port)
+}

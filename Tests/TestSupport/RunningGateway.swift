@@ -39,8 +39,9 @@ package final class RunningGateway: Sendable {
     }
 
     private init(_ setup: GatewaySetup, sibling: RunningGateway?) throws {
-        port = try freePort()
-        adminPort = try freePort()
+        let ports = try freePorts(2)
+        port = ports[0]
+        adminPort = ports[1]
         var setup = setup
         if setup["listeners"] == nil { setup["listeners"] = "[{address: \"127.0.0.1:\(port)\"}]" }
         if setup["admin"] == nil { setup["admin"] = "{address: \"127.0.0.1:\(adminPort)\", token: {file: admin-token}}" }
