@@ -92,20 +92,26 @@ struct KeySetFetcherTests {
         }
     }
 
+    /// What a server answers instead of keys; shown shortly, as one is too long for a log.
+    struct Fault: CustomTestStringConvertible {
+        let answer: String
+        var testDescription: String { String(answer.prefix(60)) }
+    }
+
     @Test(
         "stay while the URL fails",
         arguments: [
             answer("x", status: "500 Internal Server Error"), answer("<html>"), answer(#"{"keys":[]}"#),
             answer("", status: "302 Found", more: "Location: /other\r\n"),
             answer(String(repeating: " ", count: (1 << 20) + 1)), "garbage", "", answer(#"{"keys":[{"kty":"oct","k":"AA"}]}"#),
-        ])
-    func failures(fault: String) async throws {
+        ].map(Fault.init))
+    func failures(fault: Fault) async throws {
         let key = try SigningKey.generate(.es256).key
         let server = try KeyServer(Self.answer(Self.keys(key)))
         defer { server.stop() }
         try await Self.run([Self.source(server.url, refresh: 20)]) { fetcher, changes in
             #expect(fetcher.keys(of: "idp") != nil)
-            server.serve(fault)
+            server.serve(fault.answer)
             let asked = server.asked.all.count
             try await eventually("asked again") { server.asked.all.count > asked + 1 }
             #expect(fetcher.keys(of: "idp")?.keys.first?.keyID == key.keyID && changes.all.count == 1)

@@ -109,10 +109,12 @@ struct NameTests {
                 ["\"X A\"", "\"X:A\"", "X-É", "\"X(A)\"", "\"X,A\""].map { ($0, "must be a field name: letters, digits and -") }
                     + [
                         "Host", "Content-Length", "content_length", "Transfer-Encoding", "Connection", "Cookie", "Authorization", "TE", "Upgrade",
-                        "X-Forwarded-For", "x_forwarded_anything", "X-Original-URI", "X-Rewrite-URL", "Forwarded", "Via", "X-Request-Id", "--",
+                        "X-Forwarded-For", "x_forwarded_host", "X-Original-URI", "X-Rewrite-URL", "Forwarded", "Via", "X-Request-Id", "--",
                         "Sec-WebSocket-Key",
                     ].map { ($0, "is a field that has another meaning") } + [("X-\(String(repeating: "a", count: 127))", "has more than 128 bytes")])
         }
+        try check("identity_headers: {user: @}", "identity_headers.user", good: ["X-Forwarded-User", "X-Forwarded-Email"], [])
+        try check("token_sources: [{header: @}]", "token_sources[0].header", [("X-Forwarded-Access-Token", "is a field that has another meaning")])
         try Mistake(
             "identity_headers: {claims: {▸\"X A\": a, ▸Host: b, ▸Content_Type: c, X-Good: d}}",
             "identity_headers.claims.X?A: must be a field name: letters, digits and -",

@@ -112,7 +112,11 @@ enum FieldNameRules {
     }
 
     /// Fields that frame or route the message, that the gateway sets itself, or that requests cannot do without.
-    static func isTaken(_ name: String) -> Bool {
+    static func isTaken(_ name: String) -> Bool { isReserved(name) || alias(name).hasPrefix("xforwarded") }
+
+    /// What no identity header may be, either. `X-Forwarded-User` and its like may: many services expect an identity under such names, and
+    /// a client's own never gets past the gateway.
+    static func isReserved(_ name: String) -> Bool {
         let alias = alias(name)
         return taken.contains(alias) || takenPrefixes.contains { alias.hasPrefix($0) }
     }
@@ -124,6 +128,5 @@ enum FieldNameRules {
         "setcookie", "te", "trailer", "traceparent", "tracestate", "transferencoding", "upgrade", "useragent", "via", "xforwardedfor",
         "xforwardedhost", "xforwardedproto", "xrequestid", "xrewriteurl",
     ]
-    /// `X-Forwarded-User` and its like are names that many services expect an identity under: a client's own never gets past the gateway.
     private static let takenPrefixes = ["xoriginal", "xportcullis", "secfetch", "secwebsocket"]
 }

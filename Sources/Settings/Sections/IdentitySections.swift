@@ -96,7 +96,7 @@ extension Settings.IdentityHeaders {
 
     private static func field(_ value: Value) -> String? {
         guard let name = value.fieldName() else { return nil }
-        return FieldNameRules.isTaken(name) ? value.wrong("is a field that has another meaning") : name
+        return FieldNameRules.isReserved(name) ? value.wrong("is a field that has another meaning") : name
     }
 
     private static func check(_ name: String, _ value: Value, at place: Place) -> Bool {
@@ -104,7 +104,7 @@ extension Settings.IdentityHeaders {
             value.reader.report(value.path, "must be a field name: letters, digits and -", at: place)
             return false
         }
-        guard !FieldNameRules.isTaken(name) else {
+        guard !FieldNameRules.isReserved(name) else {
             value.reader.report(value.path, "is a field that has another meaning", at: place)
             return false
         }
