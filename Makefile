@@ -11,13 +11,14 @@ BINARY := .build/release/portcullis
 BUILD_PACKAGES := libhiredis-dev libssl-dev libcrypt-dev zlib1g-dev pkg-config
 TEST_PACKAGES := redis-server openssl curl
 
-.PHONY: help run build test fuzz lint format clean packages test-packages
+.PHONY: help run build test fuzz compare lint format clean packages test-packages compare-packages
 
 help:
 	@echo 'make run     build and start the demo: gateway, sample service, two users'
 	@echo 'make build   build $(BINARY)'
 	@echo 'make test    build and run every test'
 	@echo 'make fuzz    fuzz every parser of hostile bytes, FUZZ_SECONDS=600 each'
+	@echo 'make compare CPU per request beside nginx, on this machine'
 	@echo 'make lint    check the format of all sources'
 	@echo 'make format  put all sources into that format'
 
@@ -39,6 +40,9 @@ fuzz: packages test-packages
 	$(SWIFT) build --build-tests
 	PORTCULLIS_FUZZ_SECONDS=$(FUZZ_SECONDS) $(SWIFT) test --skip-build --filter Fuzz
 
+compare: build compare-packages
+	bench/compare/compare.py --binary $(BINARY)
+
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
 
@@ -53,3 +57,6 @@ packages:
 
 test-packages:
 	@.ci/packages $(TEST_PACKAGES)
+
+compare-packages:
+	@.ci/packages nginx wrk redis-server openssl python3 util-linux
