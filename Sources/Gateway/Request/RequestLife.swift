@@ -352,7 +352,7 @@ extension Exchange {
         lastByte = sent
         connection.begin(self, head: upstreamHead)
         upstreamIsDirty = true
-        if gathered.readableBytes > 0 { sendGathered(to: connection) }
+        if snapshot.routes[route].isSessionAPI { sendGathered(to: connection) }
         if requestIsComplete { flushToUpstream() } else { pumpBody() }
     }
 
@@ -459,9 +459,13 @@ extension Exchange {
     }
 
     private func sendGathered(to connection: UpstreamConnection) {
-        guard case .chunked = requestFraming else { return connection.write(gathered) }
-        writeChunk(gathered) { connection.write($0) }
-        connection.write(loop.lastChunk)
+        if case .chunked = requestFraming {
+            // An empty chunk would be the last one.
+            if gathered.readableBytes > 0 { writeChunk(gathered) { connection.write($0) } }
+            connection.write(loop.lastChunk)
+        } else if gathered.readableBytes > 0 {
+            connection.write(gathered)
+        }
     }
 
     /// The body turned out to be bad or too large: the upstream must never take it for whole.
