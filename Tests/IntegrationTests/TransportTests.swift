@@ -84,7 +84,7 @@ struct TransportTests {
         try await withGateway(GatewaySetup(upstream: relay.port)) { gateway in
             let token = try gateway.login().access
             #expect(try gateway.get("/warm", token: token).status == 201)
-            let before = try Self.peakMemory(of: gateway.process)
+            let before = try gateway.process.peakMemory
             let client = try HTTPConnection(port: gateway.port)
             client.socket.write(HTTPConnection.head("POST", "/upload", [("Authorization", "Bearer \(token)"), ("Transfer-Encoding", "chunked")]))
             var start = 0, step = 1
@@ -101,15 +101,8 @@ struct TransportTests {
             #expect(upload.method == "POST" && upload.target == "/upload" && upload.isWhole && upload.body.count == size)
             #expect(
                 upload.body.withUnsafeBytes { one in sent.withUnsafeBytes { memcmp(one.baseAddress!, $0.baseAddress!, min(one.count, size)) == 0 } })
-            #expect(try Self.peakMemory(of: gateway.process) - before < 12 << 20)
+            #expect(try gateway.process.peakMemory - before < 12 << 20)
         }
-    }
-
-    /// The most memory that a process ever held, in bytes.
-    private static func peakMemory(of process: PortcullisProcess) throws -> Int {
-        let status = try String(contentsOfFile: "/proc/\(process.identifier)/status", encoding: .utf8)
-        let line = try #require(status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") })
-        return try #require(Int(line.filter(\.isNumber))) * 1024
     }
 
     @Test(

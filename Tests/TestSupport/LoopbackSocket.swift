@@ -112,6 +112,47 @@ package final class LoopbackSocket: Sendable {
     @discardableResult
     package func write(_ text: String) -> Bool { write(Array(text.utf8)) }
 
+    /// Writes as much as is taken: the number of bytes after which nothing more was for `patience`, or all of them.
+    package func writeUntilStuck(_ bytes: [UInt8], patience: Duration = .milliseconds(700)) -> Int {
+        var written = 0
+        while written < bytes.count, waits(for: Int16(POLLOUT), patience) {
+            let step = bytes.withUnsafeBytes {
+                send(descriptor, $0.baseAddress! + written, $0.count - written, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
+            }
+            if step > 0 { written += step } else if errno != EAGAIN, errno != EINTR { break }
+        }
+        return written
+    }
+
+    private func waits(for events: Int16, _ duration: Duration) -> Bool {
+        var descriptor = pollfd(fd: descriptor, events: events, revents: 0)
+        let milliseconds = duration.components.seconds * 1000 + duration.components.attoseconds / 1_000_000_000_000_000
+        return poll(&descriptor, 1, Int32(milliseconds)) > 0
+    }
+
+    /// How the other side ended the connection.
+    package enum Ending: Sendable, Equatable {
+        /// FIN: it looks complete.
+        case finished
+        /// RST: it does not.
+        case reset
+        /// It did not, within the time that reads are given.
+        case open
+    }
+
+    /// Reads to the end, and tells which it was.
+    package func ending() -> Ending {
+        var buffer = [UInt8](repeating: 0, count: 65536)
+        while true {
+            let read = recv(descriptor, &buffer, buffer.count, 0)
+            if read == 0 { return .finished }
+            if read < 0, errno != EINTR { return errno == EAGAIN ? .open : .reset }
+        }
+    }
+
+    /// Whether nothing comes for a while, neither bytes nor the end.
+    package func staysSilent(for duration: Duration) -> Bool { !waits(for: Int16(POLLIN), duration) }
+
     /// Ends both directions with FIN; a blocked `read` or `accept` returns. The descriptor is closed with the last reference.
     package func shutdown() { Foundation.shutdown(descriptor, Int32(SHUT_RDWR)) }
 

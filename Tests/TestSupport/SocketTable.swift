@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import Foundation
+
+/// The system's list of TCP connections over IPv4: what a process still holds, whatever its peer can see of it.
+package enum SocketTable {
+    /// How many connections to a port are held by who opened them.
+    package static func connections(to port: Int) throws -> Int { try rows().count { $0.remote == port } }
+
+    /// How many connections that were accepted at a port are held by who accepted them.
+    package static func connections(acceptedAt port: Int) throws -> Int { try rows().count { $0.local == port && $0.remote != 0 } }
+
+    /// Only those that have an inode: the rest belongs to no process any more.
+    private static func rows() throws -> [(local: Int, remote: Int)] {
+        try String(contentsOfFile: "/proc/net/tcp", encoding: .utf8).split(separator: "\n").dropFirst().compactMap { line in
+            let words = line.split(separator: " ")
+            guard words.count > 9, words[9] != "0", let local = Int(words[1].suffix(4), radix: 16), let remote = Int(words[2].suffix(4), radix: 16)
+            else { return nil }
+            return (local, remote)
+        }
+    }
+}
