@@ -14,7 +14,6 @@ package final class GatewayServer: Sendable {
     private let loops: [NIOLoopBound<GatewayLoop>]
     private let group: MultiThreadedEventLoopGroup
     private let shared: GatewayShared
-    private let logger: Logger
     private let accessLog: AccessLog?
     private let state: Mutex<State>
 
@@ -34,7 +33,7 @@ package final class GatewayServer: Sendable {
         accessLog: AccessLog?, keyMiss: @escaping @Sendable (String) -> Void
     ) async throws {
         let eventLoops = Array(group.makeIterator())
-        let shared = GatewayShared(loopCount: eventLoops.count, keyMiss: keyMiss)
+        let shared = GatewayShared(loopCount: eventLoops.count, logger: logger, keyMiss: keyMiss)
         let plans = try Self.plans(for: configuration, keeping: [])
         let snapshot = Snapshot(configuration)
         var loops: [NIOLoopBound<GatewayLoop>] = []
@@ -52,7 +51,6 @@ package final class GatewayServer: Sendable {
         self.loops = loops
         self.group = group
         self.shared = shared
-        self.logger = logger
         self.accessLog = accessLog
         self.state = Mutex(State(configuration: configuration, plans: plans))
     }

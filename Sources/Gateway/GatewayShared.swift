@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
+import Logging
 import NIOCore
 import Sessions
 import Synchronization
@@ -12,9 +13,12 @@ final class GatewayShared: Sendable {
     private let connections = Atomic<Int>(0)
     private let neighbours = Mutex<[NIOLoopBound<GatewayLoop>]>([])
     private let keyMiss: @Sendable (String) -> Void
+    /// For what is rare: never on the way of a request that goes well.
+    let logger: Logger
 
     /// `keyMiss` is told the name of an issuer whose key set lacks a key that a token names.
-    init(loopCount: Int, keyMiss: @escaping @Sendable (String) -> Void) {
+    init(loopCount: Int, logger: Logger, keyMiss: @escaping @Sendable (String) -> Void) {
+        self.logger = logger
         self.loopCount = loopCount
         self.keyMiss = keyMiss
     }

@@ -156,7 +156,13 @@ package final class RedisClient: @unchecked Sendable {
             }
         let channel =
             switch configuration.address {
-            case .host(let host, let port): bootstrap.connect(host: host, port: port)
+            case .host(let host, let port):
+                // Names are resolved one after the other on each loop: an address must not wait for a slow name of somebody else.
+                if let literal = try? SocketAddress(ipAddress: host, port: port) {
+                    bootstrap.connect(to: literal)
+                } else {
+                    bootstrap.connect(host: host, port: port)
+                }
             case .unix(let path): bootstrap.connect(unixDomainSocketPath: path)
             }
         channel.whenFailure { [self] error in lost(id, reason: "cannot connect: \(describe(error))") }

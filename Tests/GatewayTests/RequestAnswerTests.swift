@@ -117,7 +117,7 @@ struct RequestRejectionTests {
             .methodNotAllowed(allow: "GET, HEAD"), .headTimeout,
             .bodyTooLarge, .targetTooLong, .headerTooLarge, .rateLimited(retryAfter: 17), .upstreamRefused, .upstreamReset, .upstreamMalformed,
             .upstreamTimeout, .noHealthyUpstream, .storeUnavailable,
-            .draining, .tooManyConnections,
+            .draining,
         ]
 
     private func write(_ rejection: Rejection, isHead: Bool = false, closes: Bool = false, redirect: String? = nil) throws -> (

@@ -50,6 +50,14 @@ package final class KeySetFetcher: Service, Sendable {
         state.withLock { $0.entries[issuer]?.keys }
     }
 
+    /// The last good keys of this source, also before an `update` makes it one that is looked after: nil where what was fetched is of another.
+    package func keys(for source: KeySource) -> KeySet? {
+        state.withLock { state in
+            guard let entry = state.entries[source.issuer], source.hasKeys(of: entry.source) else { return nil }
+            return entry.keys
+        }
+    }
+
     /// A reload. An issuer whose keys come from where they came from keeps them.
     package func update(sources: [KeySource]) {
         state.withLock { state in

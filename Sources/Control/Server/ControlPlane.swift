@@ -77,6 +77,9 @@ package final class ControlPlane: Service, Sendable {
         metrics.reloaded(applied: applied)
     }
 
+    /// For an end of the process that waits for nothing.
+    package func removeFolder() { folder.remove() }
+
     /// Returns when both sockets are bound; throws what `run` throws when one cannot be.
     package func whenListening() async throws(ControlFailure) {
         try await listening.wait()

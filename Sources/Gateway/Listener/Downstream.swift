@@ -26,10 +26,8 @@ class Downstream {
     func cut() { preconditionFailure("a subclass overrides this") }
     /// From now on bytes pass as they are, both ways.
     func becomeTunnel() { preconditionFailure("a subclass overrides this") }
-    /// The tunnel is over: sends what was written, then closes.
-    func closeTunnel() { preconditionFailure("a subclass overrides this") }
-    /// The loop's time for the exchange's next deadline may have come earlier.
-    func deadlineMoved() { preconditionFailure("a subclass overrides this") }
+    /// The tunnel is over: sends what was written, then closes. `patience` bounds how long the client may take; nil: as long as any stream.
+    func closeTunnel(within patience: TimeAmount?) { preconditionFailure("a subclass overrides this") }
 }
 
 @available(*, unavailable)

@@ -87,6 +87,8 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
         idleSince = opened
         loop.add(self)
         armTimer()
+        // Accepted on another loop before this one began to drain.
+        if loop.isDraining { context.eventLoop.assumeIsolated().execute { [self] in drain() } }
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
@@ -200,6 +202,11 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
         let outcome = inbound.withUnsafeReadableBytes { scanner.scan($0, alreadyScanned: already) }
         switch outcome {
         case .incomplete:
+            if inbound.readableBytes == 2, inbound.readableBytesView.elementsEqual("\r\n".utf8) {
+                // Some clients send it after a body (RFC 9112 §2.2): no beginning of a request.
+                inbound = loop.noBytes
+                return false
+            }
             scanned = inbound.readableBytes
             if headStarted == nil { headStarted = loop.now }
             return false
@@ -279,7 +286,7 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
             return discarded <= Self.discardLimit || close()
         }
         bodyBytes += Int64(piece.readableBytes)
-        let limit = loop.snapshot.limits.bodyBytes
+        let limit = exchange.bodyLimit
         if limit > 0, bodyBytes > limit {
             isLast = true
             exchange.requestBodyBroke(.bodyTooLarge)
@@ -292,6 +299,7 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
     private func bodyEnded(trailers: ByteBuffer?) {
         body = .none
         if phase == .discarding {
+            if loop.isDraining { return endAfterAnswer() }
             idleSince = loop.now
             phase = .head
         } else {
@@ -315,8 +323,6 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
     override func pumpBody() { process() }
 
     override func closesAfterAnswer() { isLast = true }
-
-    override func deadlineMoved() { armTimer() }
 
     /// The answer has been written: on to the next request, past the rest of a refused one's body, or to the end.
     override func exchangeEnded() {
@@ -348,10 +354,10 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
     }
 
     /// Sends what has been written and says that nothing follows; what still comes in is read and thrown away for a while.
-    private func endAfterAnswer() {
+    private func endAfterAnswer(within patience: TimeAmount? = nil) {
         phase = .closing
         inbound = loop.noBytes
-        lingerUntil = loop.now + loop.snapshot.limits.streamIdleTimeout
+        lingerUntil = loop.now + (patience ?? loop.snapshot.limits.streamIdleTimeout)
         updateReading()
         guard let context else { return }
         let written = context.eventLoop.makePromise(of: Void.self)
@@ -380,8 +386,9 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
         isLast = true
     }
 
-    override func closeTunnel() {
-        endAfterAnswer()
+    override func closeTunnel(within patience: TimeAmount?) {
+        endAfterAnswer(within: patience)
+        armTimer()
     }
 
     /// Closes without an answer. Always false, for callers that read no further then.

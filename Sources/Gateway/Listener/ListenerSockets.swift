@@ -77,6 +77,10 @@ final class ListenerSockets: Sendable {
             .serverChannelOption(.backlog, value: 4096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelOption(.maxMessagesPerRead, value: 16)
+            // Out of descriptors, the socket stays readable: it is left alone for a while.
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(AcceptBackoffHandler()) }
+            }
             .childChannelInitializer { [address, loops, states] channel in
                 channel.eventLoop.makeCompletedFuture {
                     // A client that is gone already has no address, and must not pass for one that is trusted.
@@ -84,7 +88,7 @@ final class ListenerSockets: Sendable {
                     guard let place = loops.firstIndex(where: { $0.eventLoop === channel.eventLoop }) else { throw ChannelError.operationUnsupported }
                     let loop = loops[place].value
                     let state = states[place].value
-                    guard loop.admit() else { throw ChannelError.connectTimeout(.zero) }
+                    guard loop.admit() else { throw TooManyConnections() }
                     let pipeline = channel.pipeline.syncOperations
                     do {
                         if let tls = state.tls {
@@ -121,6 +125,9 @@ extension NIOLoopBound {
         eventLoop.submit { NIOLoopBound(value(), eventLoop: eventLoop) }
     }
 }
+
+/// `limits.connections` are open: one more is closed without an answer.
+private struct TooManyConnections: Error {}
 
 /// Looks at an address before it is bound for real.
 enum PortProbe {

@@ -55,8 +55,18 @@ package final class LineWriter: Sendable {
     /// Lines that nobody will ever read, since the start.
     package var droppedLines: Int { state.withLock { $0.dropped } }
 
-    /// Returns when all that was given before has been written, or cannot be. For the end of the process.
-    package func flush() { queue.sync { drain() } }
+    /// How long the end of the process waits for a reader that takes nothing.
+    private static let flushPatience = DispatchTimeInterval.seconds(1)
+
+    /// Returns when all that was given before has been written, or cannot be within `flushPatience`. For the end of the process.
+    package func flush() {
+        let written = DispatchSemaphore(value: 0)
+        queue.async {
+            self.drain()
+            written.signal()
+        }
+        _ = written.wait(timeout: .now() + Self.flushPatience)
+    }
 
     /// On the queue.
     private func drain() {

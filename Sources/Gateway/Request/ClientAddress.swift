@@ -120,7 +120,6 @@ final class PeerAddress: Sendable {
 /// that it was made of.
 struct ClientView {
     var address: Address
-    var isTrustedPeer = false
     /// The scheme is https.
     var isSecure: Bool
     /// Host, or what a trusted proxy says that it was.
@@ -136,7 +135,6 @@ extension Snapshot {
     func view(_ head: RequestHead, _ bytes: UnsafeRawBufferPointer, peer: PeerAddress, isSecure: Bool) -> ClientView {
         var view = ClientView(address: peer.address, isSecure: isSecure, host: head.host)
         guard !trustedProxies.isEmpty, trusts(peer.address) else { return view }
-        view.isTrustedPeer = true
         // Two of them say nothing: nobody knows which one the proxy wrote.
         if let proto = head.first(.xForwardedProto), !head.repeated.contains(.xForwardedProto) {
             if equalIgnoringCase(bytes, proto.value, "https") { view.isSecure = true }

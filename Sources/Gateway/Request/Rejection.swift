@@ -15,7 +15,7 @@ enum Rejection: Error, Equatable, Sendable {
     /// In seconds.
     case rateLimited(retryAfter: Int)
     case upstreamRefused, upstreamReset, upstreamMalformed, upstreamTimeout, noHealthyUpstream
-    case storeUnavailable, draining, tooManyConnections
+    case storeUnavailable, draining
 
     init(_ fault: UpstreamFault) {
         switch fault {
@@ -51,7 +51,7 @@ enum Rejection: Error, Equatable, Sendable {
         case .rateLimited: 429
         case .headerTooLarge: 431
         case .upstreamRefused, .upstreamReset, .upstreamMalformed: 502
-        case .noHealthyUpstream, .storeUnavailable, .draining, .tooManyConnections: 503
+        case .noHealthyUpstream, .storeUnavailable, .draining: 503
         case .upstreamTimeout: 504
         }
     }
@@ -96,7 +96,6 @@ enum Rejection: Error, Equatable, Sendable {
         case .noHealthyUpstream: 28
         case .storeUnavailable: 29
         case .draining: 30
-        case .tooManyConnections: 31
         }
     }
 
@@ -109,7 +108,6 @@ enum Rejection: Error, Equatable, Sendable {
         "origin_mismatch", "route_not_found", "method_not_allowed", "head_timeout", "body_too_large", "target_too_long", "header_too_large",
         "rate_limited",
         "upstream_refused", "upstream_reset", "upstream_malformed", "upstream_timeout", "no_healthy_upstream", "store_unavailable", "draining",
-        "too_many_connections",
     ]
 
     var code: StaticString { Self.codes[ordinal] }

@@ -336,6 +336,9 @@ final class Exchange: SessionWaiter {
 extension Exchange {
     var isWaitingForUpstream: Bool { state == .connecting }
 
+    /// `limits.body_bytes` as it was when the request began; 0: none.
+    var bodyLimit: Int64 { snapshot.limits.bodyBytes }
+
     /// What the answer's framing depends on.
     var upstreamMethod: MethodKind { method }
 
@@ -377,7 +380,7 @@ extension Exchange {
         case .refused, .connectTimeout: return true
         case .exhausted, .brokenHead, .responseTimeout, .malformed: return false
         case .reset:
-            guard case .none = requestFraming else { return false }
+            guard requestFraming == .none || requestFraming == .counted(0) else { return false }
             switch method {
             case .get, .head, .options, .put, .delete, .trace: return true
             case .post, .patch, .connect, .other: return false
@@ -652,7 +655,7 @@ extension Exchange {
         guard state == .tunnel else { return }
         finish()
         state = .ended
-        downstream.closeTunnel()
+        downstream.closeTunnel(within: nil)
     }
 
     /// Tells both ends of a WebSocket why it closes, where that fits between two frames.
@@ -677,6 +680,9 @@ extension Exchange {
 // MARK: - end
 
 extension Exchange {
+    /// How long a client may take to read the close frame that ends its WebSocket.
+    private static let farewellTimeout = TimeAmount.seconds(2)
+
     /// Why an exchange is ended from the gateway's side.
     typealias Ending = ExchangeEnding
 
@@ -709,7 +715,7 @@ extension Exchange {
             upstream = nil
             finish()
             state = .ended
-            if told.clientWasTold { downstream.closeTunnel() } else { downstream.cut() }
+            if told.clientWasTold { downstream.closeTunnel(within: Self.farewellTimeout) } else { downstream.cut() }
         case .idle:
             downstream.cut()
         case .judging, .ended:

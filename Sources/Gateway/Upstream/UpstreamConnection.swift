@@ -40,8 +40,6 @@ final class UpstreamConnection: ChannelDuplexHandler {
     private var wasCounted = false
     private var readsPaused = false
     private var readPending = false
-    /// Whether an exchange before this one was answered on it: only then can its end be that of an idle connection.
-    private(set) var servedBefore = false
     var idleSince = NIODeadline.uptimeNanoseconds(0)
 
     init(endpoint: Int, pool: UpstreamPool, loop: GatewayLoop) {
@@ -52,11 +50,7 @@ final class UpstreamConnection: ChannelDuplexHandler {
     }
 
     var isReusable: Bool {
-        if case .idle = phase { context != nil && context!.channel.isActive } else { false }
-    }
-
-    var isIdle: Bool {
-        if case .idle = phase { exchange == nil } else { exchange == nil }
+        if case .idle = phase { context?.channel.isActive ?? false } else { false }
     }
 
     var isWritable: Bool { context?.channel.isWritable ?? false }
@@ -65,12 +59,6 @@ final class UpstreamConnection: ChannelDuplexHandler {
 
     /// From now on its end is counted by the pool.
     func wasOpened() { wasCounted = true }
-
-    /// The attempt to open it has failed, or took too long.
-    func abandon() {
-        phase = .closed
-        context?.close(promise: nil)
-    }
 
     func close() {
         phase = .closed
@@ -252,7 +240,9 @@ final class UpstreamConnection: ChannelDuplexHandler {
         case .incomplete:
             scanned = bytes.readableBytes
             return false
-        case .refused:
+        case .refused(let reason):
+            loop.shared.logger.debug(
+                "An upstream's answer is malformed", metadata: ["upstream": "\(pool.plan.configuration.name)", "reason": "\(reason)"])
             fail(exchange, .malformed)
             return false
         case .head:
@@ -263,9 +253,11 @@ final class UpstreamConnection: ChannelDuplexHandler {
                     fail(exchange, .malformed)
                     return false
                 }
-                exchange.beganTunnel(head, bytes)
-                bytes.moveReaderIndex(forwardBy: length)
+                // First, as either side may end while the other is written to.
                 phase = .tunnel
+                let whole = bytes
+                bytes.moveReaderIndex(forwardBy: length)
+                exchange.beganTunnel(head, whole)
                 return true
             }
             if head.status < 200 {
@@ -323,7 +315,6 @@ final class UpstreamConnection: ChannelDuplexHandler {
     /// The answer is complete. What follows it, if anything, was asked for by nobody.
     private func finish(_ exchange: Exchange, unread: Int, trailers: ByteBuffer?) {
         self.exchange = nil
-        servedBefore = true
         let reusable = keepsAlive && unread == 0 && exchange.requestIsComplete
         if reusable {
             phase = .idle
@@ -332,13 +323,14 @@ final class UpstreamConnection: ChannelDuplexHandler {
         } else {
             phase = .closed
         }
-        exchange.responseEnded(trailers: trailers)
+        // First, so that a pipelined request that begins now finds it.
         if reusable {
             if readPending { resumeReading() }
             pool.give(back: self)
         } else {
             context?.close(promise: nil)
         }
+        exchange.responseEnded(trailers: trailers)
     }
 }
 

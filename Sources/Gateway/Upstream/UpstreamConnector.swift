@@ -8,7 +8,11 @@ import PeerTLS
 
 /// Opens connections to the endpoints of one upstream. Holds its TLS context, made once.
 final class UpstreamConnector: Sendable {
-    struct Failure: Error { var fault: UpstreamFault }
+    struct Failure: Error {
+        var fault: UpstreamFault
+        /// For the log.
+        var reason: String
+    }
 
     private let tls: PeerTLS?
 
@@ -43,19 +47,33 @@ final class UpstreamConnector: Sendable {
             }
         let opened: EventLoopFuture<any Channel>
         switch address {
-        case .inet(let host, let port): opened = bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1).connect(host: host, port: port)
+        case .inet(let host, let port):
+            let overTCP = bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            // Names are resolved one after the other on each loop: an address must not wait for a slow name of another upstream.
+            if let literal = try? SocketAddress(ipAddress: host, port: port) {
+                opened = overTCP.connect(to: literal)
+            } else {
+                opened = overTCP.connect(host: host, port: port)
+            }
         case .unix(let path): opened = bootstrap.connect(unixDomainSocketPath: path)
         }
         if tls != nil {
             let isolated = eventLoop.assumeIsolated()
-            opening.timer = isolated.scheduleTask(in: upstream.connectTimeout) { opening.finish(.connectTimeout) }
+            opening.timer = isolated.scheduleTask(in: upstream.connectTimeout) {
+                opening.finish(.connectTimeout, "not connected within the connect timeout")
+            }
         }
         opened.assumeIsolated().whenComplete { result in
             switch result {
             case .success: opening.connected()
-            case .failure(let error): opening.finish(Self.fault(of: error))
+            case .failure(let error): opening.finish(Self.fault(of: error), Self.reason(of: error))
             }
         }
+    }
+
+    fileprivate static func reason(of error: any Error) -> String {
+        guard let several = error as? NIOConnectionError else { return String(describing: error) }
+        return several.connectionErrors.first.map { String(describing: $0.error) } ?? "the name \(several.host) cannot be resolved"
     }
 
     private static func fault(of error: any Error) -> UpstreamFault {
@@ -98,17 +116,17 @@ private final class Opening {
         guard isConnected, !awaitsHandshake, let completion else { return }
         self.completion = nil
         timer?.cancel()
-        guard connection.isReusable else { return completion(.failure(.init(fault: .refused))) }
+        guard connection.isReusable else { return completion(.failure(.init(fault: .refused, reason: "closed at once"))) }
         connection.wasOpened()
         completion(.success(connection))
     }
 
-    func finish(_ fault: UpstreamFault) {
+    func finish(_ fault: UpstreamFault, _ reason: String) {
         guard let completion else { return }
         self.completion = nil
         timer?.cancel()
-        connection.abandon()
-        completion(.failure(.init(fault: fault)))
+        connection.close()
+        completion(.failure(.init(fault: fault, reason: reason)))
     }
 }
 
@@ -128,12 +146,12 @@ private final class OpeningHandler: ChannelInboundHandler, RemovableChannelHandl
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        opening.finish(.refused)
+        opening.finish(.refused, "closed within the TLS handshake")
         context.fireChannelInactive()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        opening.finish(.refused)
+        opening.finish(.refused, UpstreamConnector.reason(of: error))
         context.fireErrorCaught(error)
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
+import Logging
 import NIOCore
 import Synchronization
 
@@ -52,17 +53,56 @@ final class EndpointBudget: Sendable {
     func endWaiting() { waiting.subtract(1, ordering: .relaxed) }
 }
 
+/// What the log tells of connecting to one endpoint: once why it fails, again only when the reason is another, and once that it works again.
+///
+/// Shared by the loops; touched when a connection has been opened or could not be.
+final class EndpointReport: Sendable {
+    private let upstream: String
+    private let endpoint: String
+    private let reason = Mutex<String?>(nil)
+
+    init(upstream: String, endpoint: String) {
+        self.upstream = upstream
+        self.endpoint = endpoint
+    }
+
+    /// - Parameter reason: nothing that a peer has sent.
+    func failed(_ reason: String, _ logger: Logger) {
+        let isNews = self.reason.withLock { told in
+            defer { told = reason }
+            return told != reason
+        }
+        if isNews {
+            logger.warning(
+                "An upstream's endpoint cannot be connected to",
+                metadata: ["upstream": "\(upstream)", "endpoint": "\(endpoint)", "reason": "\(reason)"])
+        }
+    }
+
+    func reached(_ logger: Logger) {
+        let isNews = reason.withLock { told in
+            defer { told = nil }
+            return told != nil
+        }
+        if isNews {
+            logger.notice("An upstream's endpoint can be connected to again", metadata: ["upstream": "\(upstream)", "endpoint": "\(endpoint)"])
+        }
+    }
+}
+
 /// One upstream of a configuration, with what all loops share of it. Kept over a reload that does not change it.
 final class UpstreamPlan: Sendable {
     let configuration: UpstreamConfiguration
     let connector: UpstreamConnector
     let budgets: [EndpointBudget]
+    let reports: [EndpointReport]
 
     /// Throws what NIOSSL finds wrong with the certificates.
     init(_ configuration: UpstreamConfiguration) throws {
         self.configuration = configuration
         connector = try UpstreamConnector(configuration)
         budgets = configuration.endpoints.map { _ in EndpointBudget(limit: configuration.maxConnections) }
+        reports = configuration.endpoints.map { EndpointReport(upstream: configuration.name, endpoint: $0.name) }
     }
 
     /// Whether connections made for this plan may serve the other configuration. Certificates may have changed under the same
@@ -142,6 +182,7 @@ final class UpstreamPool {
         plan.connector.connect(configuration, endpoint: endpoint, loop: loop, pool: self) { [self] result in
             switch result {
             case .success(let connection):
+                plan.reports[endpoint].reached(loop.shared.logger)
                 if exchange.ticket == ticket, exchange.isWaitingForUpstream {
                     exchange.upstreamReady(connection)
                 } else {
@@ -149,6 +190,7 @@ final class UpstreamPool {
                 }
             case .failure(let failure):
                 budgets[endpoint].giveBack()
+                plan.reports[endpoint].failed(failure.reason, loop.shared.logger)
                 if exchange.ticket == ticket, exchange.isWaitingForUpstream {
                     exchange.upstreamFailed(failure.fault)
                 }
@@ -184,7 +226,7 @@ final class UpstreamPool {
     func closed(_ connection: UpstreamConnection) {
         budgets[connection.endpoint].giveBack()
         // An idle one that the upstream closed must not be found again.
-        if connection.isIdle, let place = idle[connection.endpoint].lastIndex(where: { $0 === connection }) {
+        if connection.exchange == nil, let place = idle[connection.endpoint].lastIndex(where: { $0 === connection }) {
             idle[connection.endpoint].remove(at: place)
         }
         serveWaiters()

@@ -61,10 +61,11 @@ struct Plan: Sendable {
 
     /// The key sets that have been fetched so far.
     mutating func use(keysOf fetcher: KeySetFetcher) {
-        let names = Set(keySources.map(\.issuer))
+        let sources = Dictionary(keySources.map { ($0.issuer, $0) }, uniquingKeysWith: { first, _ in first })
         var trusted = gateway.issuers.map(\.trusted)
-        for index in trusted.indices where !gateway.issuers[index].isOwn && names.contains(trusted[index].name) {
-            trusted[index].keys = fetcher.keys(of: trusted[index].name)
+        for index in trusted.indices where !gateway.issuers[index].isOwn {
+            guard let source = sources[trusted[index].name] else { continue }
+            trusted[index].keys = fetcher.keys(for: source)
             gateway.issuers[index].trusted.keys = trusted[index].keys
         }
         control.verifier = TokenVerifier(issuers: trusted, tokenByteLimit: settings.limits.tokenBytes)

@@ -44,8 +44,8 @@ struct GatewayProcess {
         _ first: Plan, watching path: String?, load: @escaping @Sendable (_ current: Plan) -> Loaded,
         started: @escaping @Sendable (OpenStore) async throws(Failure) -> Void = { _ in }
     ) async throws(Failure) {
-        raiseDescriptorLimit()
         let logger = Logger(label: "portcullis") { label in JSONLogHandler(label: label, level: level, output: output) }
+        raiseDescriptorLimit(for: first, logger)
         let loops = MultiThreadedEventLoopGroup(numberOfThreads: first.workers)
         let controlLoop = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let (events, queue) = AsyncStream.makeStream(of: Event.self)
@@ -77,7 +77,7 @@ struct GatewayProcess {
                 await fetcher.run()
                 return nil
             }
-            tasks.addTask { await Self.listenToSignals(queue) }
+            tasks.addTask { await Self.listenToSignals(queue) { control.removeFolder() } }
             tasks.addTask { await Self.ruleOutEviction(first, store, dataPlane) }
             if let path { tasks.addTask { await Self.watch(path, queue) } }
             tasks.addTask { [self] in
@@ -129,13 +129,18 @@ struct GatewayProcess {
     }
 
     /// The first request to end begins the drain; the second ends the process.
-    private static func listenToSignals(_ queue: AsyncStream<Event>.Continuation) async -> Result<Void, Failure>? {
+    private static func listenToSignals(
+        _ queue: AsyncStream<Event>.Continuation, beforeExit: @escaping @Sendable () -> Void
+    ) async -> Result<Void, Failure>? {
         var isEnding = false
         for await signal in await UnixSignalsSequence(trapping: .sighup, .sigterm, .sigint) {
             switch signal {
             case .sighup: queue.yield(.hangup)
             default:
-                if isEnding { _exit(0) }
+                if isEnding {
+                    beforeExit()
+                    _exit(0)
+                }
                 isEnding = true
                 queue.yield(.terminate)
             }
@@ -152,11 +157,18 @@ struct GatewayProcess {
     }
 
     /// Each connection is a descriptor, and so is each one to an upstream.
-    private func raiseDescriptorLimit() {
+    private func raiseDescriptorLimit(for plan: Plan, _ logger: Logger) {
         var limit = rlimit()
-        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_cur < limit.rlim_max else { return }
-        limit.rlim_cur = limit.rlim_max
-        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        if limit.rlim_cur < limit.rlim_max {
+            limit.rlim_cur = limit.rlim_max
+            setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        }
+        if limit.rlim_cur < UInt(plan.settings.limits.connections) {
+            logger.warning(
+                "Fewer descriptors are allowed (ulimit -n) than limits.connections needs",
+                metadata: ["descriptors": "\(limit.rlim_cur)", "connections": "\(plan.settings.limits.connections)"])
+        }
     }
 
     /// Why the process ends before it was told to.

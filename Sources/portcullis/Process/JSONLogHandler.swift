@@ -11,6 +11,8 @@ struct JSONLogHandler: LogHandler {
     var metadataProvider: Logger.MetadataProvider?
     private let label: String
     private let level: LogLevel
+    /// Of a logger whose owner has set one for it alone.
+    private var ownLevel: Logger.Level?
     private let output: LineWriter
 
     init(label: String, level: LogLevel, output: LineWriter) {
@@ -20,8 +22,8 @@ struct JSONLogHandler: LogHandler {
     }
 
     var logLevel: Logger.Level {
-        get { level.level }
-        set { level.level = newValue }
+        get { ownLevel ?? level.level }
+        set { ownLevel = newValue }
     }
 
     subscript(metadataKey key: String) -> Logger.Metadata.Value? {

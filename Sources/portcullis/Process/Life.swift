@@ -90,17 +90,23 @@ extension GatewayProcess {
                 guard evenIfSame || new.digest != lastDigest else { return }
                 lastDigest = new.digest
                 new.serveControl(at: control.apiSocketPath)
-                if new.mustNotEvict, !plan.mustNotEvict, case .evicts(let policy) = await store.eviction() {
-                    return reject([GatewayProcess.evictionProblem(policy)])
+                if new.mustNotEvict, !plan.mustNotEvict {
+                    switch await store.eviction() {
+                    case .none: break
+                    case .evicts(let policy): return reject([GatewayProcess.evictionProblem(policy)])
+                    case .unknown:
+                        return reject([
+                            "store.redis: with the first revocable issuer the store is asked for its maxmemory-policy, and does not answer"
+                        ])
+                    }
                 }
-                fetcher.update(sources: new.keySources)
                 new.use(keysOf: fetcher)
                 do {
                     try await server.apply(new.gateway)
                 } catch {
-                    fetcher.update(sources: plan.keySources)
                     return reject(["\((error as? BindProblem)?.description ?? "a certificate cannot be used: \(error)")"])
                 }
+                fetcher.update(sources: new.keySources)
                 control.update(new.control)
                 process.level.level = new.logLevel
                 plan = new
