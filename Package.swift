@@ -46,7 +46,7 @@ let package = Package(
         .target(
             name: "Control",
             dependencies: [
-                "Tokens", "Sessions", "CCrypt", .product(name: "Hummingbird", package: "hummingbird"),
+                "Tokens", "Sessions", "PeerTLS", "CCrypt", .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"), .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ] + nio),

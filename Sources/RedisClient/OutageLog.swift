@@ -2,8 +2,6 @@
 // SPDX-FileCopyrightText: The Portcullis authors
 
 import Logging
-import NIOCore
-import NIOPosix
 
 /// What the log tells of a client's connection: once why Redis is not available, again only when the reason changes, and once that it is back,
 /// however often was tried in between.
@@ -34,7 +32,8 @@ struct OutageLog {
     mutating func connected() {
         guard isNews else { return }
         isNews = false
-        logger.info("connected to Redis")
+        // The end of what was told as a warning is told to who reads no more than those.
+        logger.log(level: reason == nil ? .info : .notice, "Connected to Redis")
     }
 
     /// On the hot path: a reply to a command. Only that ends an outage, as a Redis that is too slow connects well, too.
@@ -42,11 +41,4 @@ struct OutageLog {
         guard reason != nil else { return }
         reason = nil
     }
-}
-
-/// The cause of a failed connect, without the parts that a person who reads the log does not need.
-func describe(_ error: any Error) -> String {
-    guard let error = error as? NIOConnectionError else { return String(describing: error) }
-    if let first = error.connectionErrors.first { return String(describing: first.error) }
-    return "the name \(error.host) cannot be resolved"
 }

@@ -4,6 +4,7 @@
 import Logging
 import NIOCore
 import NIOPosix
+import PeerTLS
 
 /// One pipelined connection to a Redis, for one event loop, that makes itself anew when it is lost.
 ///
@@ -165,7 +166,7 @@ package final class RedisClient: @unchecked Sendable {
                 }
             case .unix(let path): bootstrap.connect(unixDomainSocketPath: path)
             }
-        channel.whenFailure { [self] error in lost(id, reason: "cannot connect: \(describe(error))") }
+        channel.whenFailure { [self] error in lost(id, reason: "cannot connect: \(connectionReason(error))") }
     }
 
     private func flush() {

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Portcullis authors
 
 import NIOCore
+import PeerTLS
 
 /// The Redis end of one channel: bytes to replies, and what happened to the channel. Belongs to a client until either of them lets go.
 final class RedisConnectionHandler: ChannelInboundHandler {
@@ -67,7 +68,7 @@ final class RedisConnectionHandler: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        problem = String(describing: error)
+        problem = connectionReason(error)
         context.close(promise: nil)
     }
 

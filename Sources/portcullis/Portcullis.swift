@@ -13,6 +13,8 @@ struct Portcullis: AsyncParsableCommand {
         subcommands: [ServeCommand.self, DemoCommand.self, CheckCommand.self, SessionsCommand.self, KeysCommand.self])
 
     static func main() async {
+        // A descriptor of these that is closed would become a socket's, and log lines would go to it.
+        for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) < 0 { _ = open("/dev/null", O_RDWR) }
         // A peer that has gone is told by the call that writes to it.
         signal(SIGPIPE, SIG_IGN)
         do {

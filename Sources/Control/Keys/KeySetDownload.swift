@@ -4,6 +4,7 @@
 import AsyncHTTPClient
 import NIOCore
 import NIOSSL
+import PeerTLS
 import Synchronization
 import Tokens
 
@@ -27,7 +28,7 @@ final class KeySetDownload: Sendable {
             case .timeout: "it took longer than 5 s"
             case .tooLarge: "it is larger than 1 MiB"
             case .status(let status): "the status is \(status)"
-            case .connection(let type): "the connection failed: \(type)"
+            case .connection(let reason): "the connection failed: \(reason)"
             case .keys(let problem): "the key set \(problem)"
             }
         }
@@ -82,7 +83,7 @@ final class KeySetDownload: Sendable {
         } catch let error as HTTPClientError {
             return .failure(.connection(error.shortDescription))
         } catch {
-            return .failure(.connection("\(type(of: error))"))
+            return .failure(.connection(connectionReason(error)))
         }
     }
 
@@ -97,6 +98,8 @@ final class KeySetDownload: Sendable {
             var configuration = HTTPClient.Configuration(tlsConfiguration: tls, redirectConfiguration: .disallow)
             configuration.timeout.connect = .seconds(5)
             configuration.httpVersion = .http1Only
+            // The next try is the schedule's: this one fails at once, and says why.
+            configuration.connectionPool.retryConnectionEstablishment = false
             let client = HTTPClient(eventLoopGroupProvider: .shared(group), configuration: configuration)
             clients[ca ?? ""] = client
             return client

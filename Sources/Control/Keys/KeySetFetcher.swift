@@ -16,6 +16,8 @@ package final class KeySetFetcher: Service, Sendable {
         var source: KeySource
         var keys: KeySet?
         var schedule = KeyFetchSchedule()
+        /// What the log says of it now; nil: nothing is wrong.
+        var failure: String?
         /// Wakes the source's task before its time.
         let alarm: Alarm
         let task: Task<Void, Never>
@@ -145,20 +147,25 @@ package final class KeySetFetcher: Service, Sendable {
     /// Keeps what was fetched and says how long to wait.
     private func settle(_ outcome: Result<KeySet, KeySetDownload.Failure>, _ source: KeySource) -> Duration {
         let succeeded = (try? outcome.get()) != nil
-        let (pause, isChanged, failures) = state.withLock { state -> (Duration, Bool, Int) in
-            guard var entry = state.entries[source.issuer], entry.source == source else { return (.zero, false, 0) }
+        let (pause, isChanged, isNews) = state.withLock { state -> (Duration, Bool, Bool) in
+            guard var entry = state.entries[source.issuer], entry.source == source else { return (.zero, false, false) }
             var isChanged = false
-            if case .success(let keys) = outcome, entry.keys != keys {
+            let before = entry.failure
+            switch outcome {
+            case .success(let keys):
+                isChanged = entry.keys != keys
                 entry.keys = keys
-                isChanged = true
+                entry.failure = nil
+            case .failure(let failure): entry.failure = "\(failure)"
             }
             entry.tried = true
             let pause = entry.schedule.pause(succeeded: succeeded, refresh: .milliseconds(source.refresh))
             state.entries[source.issuer] = entry
-            return (pause, isChanged, entry.schedule.failures)
+            return (pause, isChanged, entry.failure != before)
         }
         switch outcome {
         case .success(let keys):
+            if isNews { logger.notice("An issuer's keys can be fetched again", metadata: ["issuer": "\(source.issuer)"]) }
             if isChanged {
                 logger.info("An issuer's keys are new", metadata: ["issuer": "\(source.issuer)", "keys": "\(keys.keys.count)"])
                 for warning in keys.warnings {
@@ -167,9 +174,9 @@ package final class KeySetFetcher: Service, Sendable {
                 changed(source.issuer)
             }
         case .failure(let failure):
-            // The first of a row is news; those after it are not.
+            // Each cause once: those that follow are no news.
             logger.log(
-                level: failures == 1 ? .warning : .debug, "An issuer's keys could not be fetched",
+                level: isNews ? .warning : .debug, "An issuer's keys could not be fetched",
                 metadata: ["issuer": "\(source.issuer)", "reason": "\(failure)"])
         }
         state.withLock { state in

@@ -33,6 +33,11 @@ package final class ControlPlane: Service, Sendable {
     private let logger: Logger
     private let listening = ListeningLatch(sockets: 2)
 
+    /// The last fault of the store that was met: one that goes on is told once.
+    private let lastStoreFault = Mutex<(reason: String, at: ContinuousClock.Instant)?>(nil)
+    /// How long the store must have been without a fault for the same one to be told again.
+    private static let storeFaultSilence = Duration.seconds(10)
+
     /// Makes the folder of the private socket; binds nothing yet.
     ///
     /// - Parameters:
@@ -139,7 +144,11 @@ package final class ControlPlane: Service, Sendable {
         } catch let refusal as Refusal {
             return ControlAnswer(refusal, requestID: requestID).response(isHead: isHead)
         } catch let fault as StoreUnavailable {
-            logger.debug("The session store did not do it", metadata: ["reason": "\(fault.reason)"])
+            let isNews = lastStoreFault.withLock { last in
+                defer { last = (fault.reason, .now) }
+                return last.map { $0.reason != fault.reason || .now - $0.at > Self.storeFaultSilence } ?? true
+            }
+            logger.log(level: isNews ? .warning : .debug, "The session store did not do it", metadata: ["reason": "\(fault.reason)"])
             return ControlAnswer(Refusal(fault), requestID: requestID).response(isHead: isHead)
         } catch {
             logger.error("A call failed for a reason of ours", metadata: ["type": "\(type(of: error))"])

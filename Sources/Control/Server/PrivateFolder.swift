@@ -9,6 +9,8 @@ struct PrivateFolder: Sendable {
     private static let socketPathLimit = 108
 
     let path: String
+    /// Locked as long as the process lives: what cleans old temporary files leaves a locked folder alone.
+    private let descriptor: Int32
 
     /// Throws with `errno`'s text where no folder can be made.
     init() throws(ControlFailure) {
@@ -21,10 +23,15 @@ struct PrivateFolder: Sendable {
             throw ControlFailure(address: base, reason: "no folder can be made in it: \(String(cString: strerror(errno)))")
         }
         path = String(cString: made)
+        descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0, flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            throw ControlFailure(address: path, reason: "cannot be locked: \(String(cString: strerror(errno)))")
+        }
     }
 
     func path(of name: String) -> String { "\(path)/\(name)" }
 
+    /// The lock stays until the process ends.
     func remove() {
         try? FileManager.default.removeItem(atPath: path)
     }

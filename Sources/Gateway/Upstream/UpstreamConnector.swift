@@ -66,14 +66,9 @@ final class UpstreamConnector: Sendable {
         opened.assumeIsolated().whenComplete { result in
             switch result {
             case .success: opening.connected()
-            case .failure(let error): opening.finish(Self.fault(of: error), Self.reason(of: error))
+            case .failure(let error): opening.finish(Self.fault(of: error), connectionReason(error))
             }
         }
-    }
-
-    fileprivate static func reason(of error: any Error) -> String {
-        guard let several = error as? NIOConnectionError else { return String(describing: error) }
-        return several.connectionErrors.first.map { String(describing: $0.error) } ?? "the name \(several.host) cannot be resolved"
     }
 
     private static func fault(of error: any Error) -> UpstreamFault {
@@ -151,7 +146,7 @@ private final class OpeningHandler: ChannelInboundHandler, RemovableChannelHandl
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        opening.finish(.refused, UpstreamConnector.reason(of: error))
+        opening.finish(.refused, connectionReason(error))
         context.fireErrorCaught(error)
     }
 }

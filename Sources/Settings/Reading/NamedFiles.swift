@@ -77,7 +77,7 @@ struct NamedFiles {
     private static func failure(_ code: Int32) -> FileProblem {
         switch code {
         case ENOENT: FileProblem(description: "does not exist")
-        case EACCES, EPERM: FileProblem(description: "must not be read by this user")
+        case EACCES, EPERM: FileProblem(description: "cannot be read: permission denied")
         default: FileProblem(description: "cannot be read: \(String(cString: strerror(code)))")
         }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
+import Glibc
 import NIOSSL
 import Tokens
 
@@ -77,6 +78,18 @@ extension Value {
         return certificates
     }
 
+    /// A listener's own: one whose time is over, or not yet come, is used, and warned of.
+    private func currentCertificates() -> [NIOSSLCertificate]? {
+        guard let certificates = certificates() else { return nil }
+        let now = time(nil)
+        if certificates[0].notValidAfter < now {
+            reader.warn(path, "names a certificate whose time is over: clients will refuse it")
+        } else if certificates[0].notValidBefore > now {
+            reader.warn(path, "names a certificate whose time has not come yet: clients will refuse it")
+        }
+        return certificates
+    }
+
     /// A private key in PEM, without a passphrase.
     func privateKey() -> NIOSSLPrivateKey? {
         guard let bytes = file() else { return nil }
@@ -112,7 +125,7 @@ extension Value {
     /// `tls` of a listener.
     func serverTLS() -> Settings.ServerTLS? {
         guard let section = Section(self) else { return nil }
-        let certificates = section.require("certificate") { $0.certificates() }
+        let certificates = section.require("certificate") { $0.currentCertificates() }
         let key = section.require("private_key") { $0.privateKey() }
         var minimum = Settings.ServerTLS.MinimumVersion.tls12
         section.read("minimum_version", into: &minimum) { $0.word() }

@@ -21,6 +21,9 @@ extension Settings {
             section.read("max_staleness", into: &revocation.maxStaleness) { $0.duration() }
             section.read("when_unavailable", into: &revocation.whenUnavailable) { $0.word() }
             section.read("grace", into: &revocation.grace) { $0.duration(orNothing: true) }
+            if revocation.whenUnavailable == .allowRecent, revocation.grace.inMilliseconds == 0 {
+                section.value.reader.warn(SettingPath.member("when_unavailable", of: section.path), "does nothing with a grace of nothing")
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ import AsyncHTTPClient
 import Glibc
 import NIOCore
 import NIOPosix
+import PeerTLS
 import Tokens
 
 /// Calls the admin API of a gateway. Whatever goes wrong is one line on standard error and an exit code.
@@ -55,13 +56,13 @@ struct AdminClient {
     private func judge(_ result: Result<(UInt, [UInt8]), any Error>) throws -> [UInt8] {
         switch result {
         case .failure(let error):
-            throw Exit.failure(Exit.unavailable, "the admin listener \(url) cannot be reached: \(Self.reason(of: error))")
+            throw Exit.failure(Exit.unavailable, "the admin listener \(url) cannot be reached: \(connectionReason(error))")
         case .success((let status, let body)):
             if (200..<300).contains(status) { return body }
             let code = (try? JSONValue(parsing: body))?.object?["code"]?.string ?? ""
             let advice =
                 switch status {
-                case 401: "the token in the file is not the gateway's admin.token"
+                case 401: "the token in the file is not the gateway's admin.token, or this is not its admin listener"
                 case 404 where code == "session_not_found": "the user has no such session"
                 case 404: "the gateway has no admin.token, or this is not its admin listener"
                 case 503: "the session store cannot be reached: repeat it"
@@ -69,13 +70,6 @@ struct AdminClient {
                 }
             throw Exit.failure(Exit.unavailable, "the admin listener \(url) did not do it: \(advice)")
         }
-    }
-
-    /// In the system's words where it was the system that refused.
-    private static func reason(of error: any Error) -> String {
-        let cause = (error as? NIOConnectionError)?.connectionErrors.first?.error ?? error
-        if let refusal = cause as? IOError { return String(cString: strerror(refusal.errnoCode)) }
-        return String("\(cause)".prefix { !$0.isNewline })
     }
 
     private static func token(_ path: String) throws -> String {

@@ -42,7 +42,9 @@ struct KeysCommand: ParsableCommand {
                 throw Exit.failure(Exit.internalFault, "the key could not be made: OpenSSL \(error)")
             }
             guard let out else {
-                print(String(decoding: pem, as: UTF8.self), terminator: "")
+                guard NewFile.writeAll(pem, to: STDOUT_FILENO) else {
+                    throw Exit.failure(Exit.unavailable, "the key could not be written: \(String(cString: strerror(errno)))")
+                }
                 return
             }
             do throws(NewFile.Problem) {
@@ -62,6 +64,18 @@ enum NewFile {
         let reason: String
     }
 
+    /// False where not all could be written; `errno` says why.
+    static func writeAll(_ bytes: [UInt8], to descriptor: Int32) -> Bool {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { return false }
+            rest = rest.dropFirst(count)
+        }
+        return true
+    }
+
     static func write(_ bytes: [UInt8], to path: String) throws(Problem) {
         let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else {
@@ -70,16 +84,10 @@ enum NewFile {
                 isThere: isThere, reason: isThere ? "is there already: choose another name" : "cannot be made: \(String(cString: strerror(errno)))")
         }
         defer { close(descriptor) }
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else {
-                let reason = "cannot be written: \(String(cString: strerror(errno)))"
-                unlink(path)
-                throw Problem(isThere: false, reason: reason)
-            }
-            rest = rest.dropFirst(count)
+        guard writeAll(bytes, to: descriptor) else {
+            let reason = "cannot be written: \(String(cString: strerror(errno)))"
+            unlink(path)
+            throw Problem(isThere: false, reason: reason)
         }
     }
 }

@@ -82,7 +82,7 @@ struct SessionsCommand: ParsableCommand {
         func run() async throws {
             let answer = try await target.call(.delete)
             if target.json { return target.printJSON(answer) }
-            print("\((try? JSONValue(parsing: answer))?.object?["revoked"]?.scalarText ?? "?") ended")
+            print("Every session has ended; \((try? JSONValue(parsing: answer))?.object?["revoked"]?.scalarText ?? "?") were in the list")
         }
     }
 

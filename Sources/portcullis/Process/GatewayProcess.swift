@@ -85,7 +85,7 @@ struct GatewayProcess {
                     var life = try await Life(
                         first, process: self, loops: loops, store: store, control: control, fetcher: fetcher, dataPlane: dataPlane,
                         accessLog: accessLog,
-                        logger: logger, load: load)
+                        logger: logger, path: path, load: load)
                     try await started(store)
                     try await life.live(events)
                     return .success(())

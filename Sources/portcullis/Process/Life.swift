@@ -20,13 +20,16 @@ extension GatewayProcess {
         private let fetcher: KeySetFetcher
         private let dataPlane: DataPlaneLink
         private let logger: Logger
+        /// The configuration's file, for messages; nil where there is none.
+        private let path: String?
         private let load: @Sendable (_ current: Plan) -> Loaded
 
         /// Starts everything: the control plane listens, then the data plane does.
         init(
             _ plan: Plan, process: GatewayProcess, loops: MultiThreadedEventLoopGroup, store: OpenStore, control: ControlPlane,
             fetcher: KeySetFetcher,
-            dataPlane: DataPlaneLink, accessLog: AccessLog, logger: Logger, load: @escaping @Sendable (_ current: Plan) -> Loaded
+            dataPlane: DataPlaneLink, accessLog: AccessLog, logger: Logger, path: String?,
+            load: @escaping @Sendable (_ current: Plan) -> Loaded
         ) async throws(Failure) {
             var plan = plan
             plan.serveControl(at: control.apiSocketPath)
@@ -37,6 +40,7 @@ extension GatewayProcess {
             self.fetcher = fetcher
             self.dataPlane = dataPlane
             self.logger = logger
+            self.path = path
             self.load = load
             do throws(ControlFailure) { try await control.whenListening() } catch { throw .cannotBind(error.description) }
             await fetcher.firstAttempts(within: GatewayProcess.keySetPatience)
@@ -56,6 +60,9 @@ extension GatewayProcess {
             self.plan = plan
             for warning in plan.warnings { logger.warning("Part of the configuration is not used", metadata: ["warning": "\(warning)"]) }
             dataPlane.isListening = true
+            logger.notice(
+                "Listening",
+                metadata: ["version": "\(Version.text)", "listeners": "\(plan.gateway.listeners.map(\.name).joined(separator: " "))"])
         }
 
         /// Returns after the drain.
@@ -68,6 +75,7 @@ extension GatewayProcess {
                 case .terminate:
                     logger.notice("Draining")
                     await server.drain()
+                    logger.notice("Drained")
                     return
                 }
             }
@@ -93,18 +101,17 @@ extension GatewayProcess {
                 if new.mustNotEvict, !plan.mustNotEvict {
                     switch await store.eviction() {
                     case .none: break
-                    case .evicts(let policy): return reject([GatewayProcess.evictionProblem(policy)])
+                    case .evicts(let policy): return reject(placed(GatewayProcess.evictionProblem(policy)))
                     case .unknown:
-                        return reject([
-                            "store.redis: with the first revocable issuer the store is asked for its maxmemory-policy, and does not answer"
-                        ])
+                        return reject(
+                            placed("store.redis: has to tell its maxmemory-policy before the first revocable issuer: send SIGHUP when it answers"))
                     }
                 }
                 new.use(keysOf: fetcher)
                 do {
                     try await server.apply(new.gateway)
                 } catch {
-                    return reject(["\((error as? BindProblem)?.description ?? "a certificate cannot be used: \(error)")"])
+                    return reject(placed("\((error as? BindProblem)?.description ?? "a certificate cannot be used: \(error)")"))
                 }
                 fetcher.update(sources: new.keySources)
                 control.update(new.control)
@@ -115,6 +122,8 @@ extension GatewayProcess {
                 for warning in plan.warnings { logger.warning("Part of the configuration is not used", metadata: ["warning": "\(warning)"]) }
             }
         }
+
+        private func placed(_ problem: String) -> [String] { [path.map { "\($0): \(problem)" } ?? problem] }
 
         private func reject(_ lines: [String]) {
             for line in lines { StandardError.write(line) }
