@@ -40,6 +40,7 @@ enum ReferencePath {
         let joined = "/" + segments.joined(separator: "/") + (endsWithSlash && !segments.isEmpty ? "/" : "")
         if sawDots, raw.contains(where: { String(decoding: $0, as: UTF8.self).lowercased().contains("%2f") }) { return nil }
         for twice in ["%252E", "%252F", "%255C", "%2525", "%2500"] where joined.uppercased().contains(twice) { return nil }
+        if joined.firstMatch(of: /%(C[01]%[89AB]|E0%[89]|F0%8|F8%8[0-7]|FC%8[0-3])/) != nil { return nil }
         return Array(joined.utf8)
     }
 
