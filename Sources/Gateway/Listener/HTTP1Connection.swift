@@ -63,6 +63,7 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
     /// When a connection that has been answered for the last time is closed, however much is still to be sent or comes in.
     private var lingerUntil: NIODeadline?
     private var lastAnswerHasLeft = false
+    private var wasReset = false
     private var timer: Scheduled<Void>?
     private var timerAt = NIODeadline.distantFuture
 
@@ -108,11 +109,12 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
 
     func channelInactive(context: ChannelHandlerContext) {
         phase = .closed
-        exchange.clientGone()
+        exchange.clientGone(byReset: wasReset)
         context.fireChannelInactive()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        wasReset = true
         context.close(promise: nil)
     }
 
@@ -401,9 +403,13 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
 
     /// The gateway drains: an idle connection ends now, any other after its answer.
     func drain() {
-        guard isIdle, let context else { return }
+        if isIdle { closeIdle() }
+    }
+
+    /// Between two requests; but the client may still be taking the answer to the last one.
+    private func closeIdle() {
+        guard let context else { return }
         phase = .closing
-        // The client may still be taking the answer to its last request.
         lingerUntil = loop.now + loop.snapshot.limits.streamIdleTimeout
         let written = context.eventLoop.makePromise(of: Void.self)
         written.futureResult.assumeIsolated().whenComplete { [self] _ in close() }
@@ -445,7 +451,8 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
         let due = deadline
         guard due.at <= loop.now else { return armTimer() }
         switch due.expiry {
-        case .handshake, .idle: close()
+        case .handshake: close()
+        case .idle: closeIdle()
         case .linger: if lastAnswerHasLeft { close() } else { cut() }
         case .head:
             headStarted = nil

@@ -445,6 +445,7 @@ extension Exchange {
 
     /// The session API's connections are few, so a body is there as a whole before one is taken.
     private func gather() {
+        if case .counted(let length) = requestFraming, length > Int64(Self.gatheredLimit) { return refuse(.bodyTooLarge) }
         state = .gathering
         sent = loop.now
         gathered = loop.takeBuffer()
@@ -724,10 +725,11 @@ extension Exchange {
     }
 
     /// The client's connection has ended: so does everything that was done for it.
-    func clientGone() {
+    func clientGone(byReset: Bool) {
         let wasActive = state != .idle && state != .ended
         ticket &+= 1
-        upstream?.detach()
+        // What ends a tunnel on one side ends it on the other.
+        if state == .tunnel, byReset { upstream?.cut() } else { upstream?.detach() }
         upstream = nil
         if wasActive {
             if state != .tunnel { record.outcome = .clientGone }
