@@ -40,9 +40,10 @@ struct AttackSessionAPITests {
             let other = try gateway.login("bob")
             #expect(try gateway.get("/orders", token: other.access).status == 200)
             // They had only been waiting.
-            let last = try #require(clients.last)
-            last.socket.write(String(Self.credentials.dropFirst(12)))
-            #expect(try last.answer(to: "POST").status == 200)
+            for client in clients.suffix(30) {
+                client.socket.write(String(Self.credentials.dropFirst(12)))
+                #expect(try client.answer(to: "POST").status == 200)
+            }
         }
     }
 
