@@ -13,7 +13,11 @@ package enum SocketTable {
 
     /// Only those that have an inode: the rest belongs to no process any more.
     private static func rows() throws -> [(local: Int, remote: Int)] {
-        try String(contentsOfFile: "/proc/net/tcp", encoding: .utf8).split(separator: "\n").dropFirst().compactMap { line in
+        // In pieces: the file says that it has no length, and Foundation's own reading of a whole one then stops after the first.
+        guard let file = FileHandle(forReadingAtPath: "/proc/net/tcp") else { throw SocketError(call: "open") }
+        var table = Data()
+        while let piece = try file.read(upToCount: 65536), !piece.isEmpty { table += piece }
+        return String(decoding: table, as: UTF8.self).split(separator: "\n").dropFirst().compactMap { line in
             let words = line.split(separator: " ")
             guard words.count > 9, words[9] != "0", let local = Int(words[1].suffix(4), radix: 16), let remote = Int(words[2].suffix(4), radix: 16)
             else { return nil }
