@@ -9,7 +9,7 @@ import Glibc
 /// systems, and on links that some orchestrators turn.
 struct FileWatch {
     /// How often to look, and how long a changed file must be still before it is read, in nanoseconds.
-    static let interval: UInt64 = 100_000_000
+    static let interval: UInt64 = 250_000_000
     static let stillness: UInt64 = 500_000_000
 
     private struct Mark: Equatable {
