@@ -181,3 +181,29 @@ final class IdentityRules: Sendable {
         return Array("\(assertion.field): ".utf8) + signed + Array("\r\n".utf8)
     }
 }
+
+// MARK: - authenticate: the slow way
+
+extension Exchange {
+    /// A token that this loop does not remember.
+    func verify(_ token: UnsafeRawBufferPointer, now: Double) -> Result<RememberedToken, Rejection> {
+        switch snapshot.verifier.judge(token, now: now) {
+        case .verified(let verified):
+            do throws(TokenRefusal) {
+                let result = try snapshot.identity.remember(verified, token: token, lookup: loop.lookup)
+                loop.counters.tokenVerified(nil, source: .signature)
+                loop.tokens.insert(result)
+                return .success(result)
+            } catch {
+                loop.counters.tokenVerified(error, source: .signature)
+                return .failure(.token(error))
+            }
+        case .refused(let refusal, let issuer):
+            loop.counters.tokenVerified(refusal, source: .signature)
+            if let issuer, refusal == .keyUnknown || refusal == .keysUnavailable {
+                loop.shared.keyIsMissing(issuer: snapshot.configuration.issuers[issuer].name)
+            }
+            return .failure(refusal == .keysUnavailable ? .keysUnavailable : .token(refusal))
+        }
+    }
+}

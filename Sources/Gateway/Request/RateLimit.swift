@@ -77,3 +77,10 @@ final class RateLimiter: Sendable {
         for key in Array(windows.keys.prefix(excess)) { windows[key] = nil }
     }
 }
+
+extension Exchange {
+    /// Counts this request where its route has a limit; nil: it may pass.
+    func countAgainstLimit(_ route: Route, _ identity: RememberedToken?) -> Rejection? {
+        loop.shared.rateLimits.admit(route, user: identity, address: clientAddress, now: asked)
+    }
+}

@@ -49,3 +49,26 @@ final class RecentSessions {
 
 @available(*, unavailable)
 extension RecentSessions: Sendable {}
+
+// MARK: - session: the store cannot say
+
+extension Exchange {
+    func isWithinGrace(_ confirmed: NIODeadline?, _ now: NIODeadline) -> Bool {
+        guard let confirmed else { return false }
+        return now - confirmed < snapshot.configuration.revocation.grace
+    }
+
+    /// Another loop may have had the session confirmed more lately.
+    func askNeighbours(_ reference: SessionReference) {
+        let ticket = ticket
+        loop.shared.lastConfirmation(user: reference.user, session: reference.session, except: loop).assumeIsolated().whenComplete { [self] result in
+            guard ticket == self.ticket, state == .session else { return }
+            if endedMeanwhile { return sessionIsRevoked() }
+            if case .success(let confirmed) = result, isWithinGrace(confirmed, loop.now) {
+                sessionIsGood()
+            } else {
+                refuse(.storeUnavailable)
+            }
+        }
+    }
+}
