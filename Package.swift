@@ -30,23 +30,25 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CCrypt", providers: [.apt(["libcrypt-dev"])]),
 
+        .target(name: "HTTPRules"),
+        .target(name: "WallTime"),
         .target(name: "Tokens", dependencies: ["COpenSSL"]),
         .target(name: "PeerTLS", dependencies: [.product(name: "NIOSSL", package: "swift-nio-ssl")] + nio),
         .target(name: "RedisClient", dependencies: ["CHiredis", "PeerTLS", .product(name: "Logging", package: "swift-log")] + nio),
         .target(name: "Sessions", dependencies: nio),
         .target(
             name: "RedisSessions",
-            dependencies: ["Sessions", "RedisClient", .product(name: "Logging", package: "swift-log")] + nio),
+            dependencies: ["Sessions", "RedisClient", "WallTime", .product(name: "Logging", package: "swift-log")] + nio),
         .target(
             name: "Gateway",
             dependencies: [
-                "Tokens", "Sessions", "PeerTLS", .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                "HTTPRules", "WallTime", "Tokens", "Sessions", "PeerTLS", .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "NIOTLS", package: "swift-nio"), .product(name: "Logging", package: "swift-log"),
             ] + nio),
         .target(
             name: "Control",
             dependencies: [
-                "Tokens", "Sessions", "PeerTLS", "CCrypt", .product(name: "Hummingbird", package: "hummingbird"),
+                "HTTPRules", "WallTime", "Tokens", "Sessions", "PeerTLS", "CCrypt", .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"), .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ] + nio),
@@ -56,7 +58,7 @@ let package = Package(
         .executableTarget(
             name: "portcullis",
             dependencies: [
-                "Tokens", "PeerTLS", "RedisClient", "Sessions", "RedisSessions", "Gateway", "Control", "Settings",
+                "WallTime", "Tokens", "PeerTLS", "RedisClient", "Sessions", "RedisSessions", "Gateway", "Control", "Settings",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -64,6 +66,8 @@ let package = Package(
             ] + nio),
 
         .target(name: "TestSupport", dependencies: nio, path: "Tests/TestSupport"),
+        // With the two doors at which the rules are applied.
+        .testTarget(name: "HTTPRulesTests", dependencies: ["HTTPRules", "WallTime", "Gateway", "Control", "Tokens"] + nio),
         .testTarget(name: "TokensTests", dependencies: ["Tokens", "TestSupport"]),
         .testTarget(
             name: "RedisClientTests",
@@ -72,13 +76,14 @@ let package = Package(
         .testTarget(
             name: "GatewayTests",
             dependencies: [
-                "Gateway", "Tokens", "Sessions", "TestSupport", .product(name: "NIOHTTP1", package: "swift-nio"),
+                "Gateway", "HTTPRules", "Tokens", "Sessions", "TestSupport", .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"), .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ] + nio),
         .testTarget(
             name: "ControlTests",
             dependencies: [
-                "Control", "Tokens", "Sessions", "TestSupport", .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                "Control", "WallTime", "Tokens", "Sessions", "TestSupport", .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

@@ -5,6 +5,7 @@ import NIOCore
 import RedisClient
 import Sessions
 import Synchronization
+import WallTime
 
 /// Takes registered sessions out of their sets when their end has come (contract §6: at most 2 s late).
 ///
@@ -53,7 +54,7 @@ final class EndSweep: Sendable {
 
     /// Returns how many users were due and are settled: one that cannot be (a key of another type) is tried again after a pause.
     private func sweep() async throws -> Int {
-        let now = systemMilliseconds()
+        let now = systemTime()
         let due = try await client.call(
             RedisCommand([
                 Array("ZRANGEBYSCORE".utf8), keys.due, Array("-inf".utf8), digits(now), Array("LIMIT".utf8), Array("0".utf8),

@@ -11,6 +11,7 @@ import Sessions
 import Synchronization
 import TestSupport
 import Tokens
+import WallTime
 
 @testable import Control
 

@@ -4,6 +4,7 @@
 import HTTPTypes
 import Hummingbird
 import Tokens
+import WallTime
 
 /// What a call is answered with. Always small, always whole, never cached (contract §5).
 struct ControlAnswer: Sendable {

@@ -8,12 +8,7 @@ import ServiceLifecycle
 import Sessions
 import Synchronization
 import Tokens
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Musl
-#endif
+import WallTime
 
 /// The control plane: the admin listener, and the session API on a private Unix socket that the data plane proxies to.
 ///
@@ -155,11 +150,4 @@ package final class ControlPlane: Service, Sendable {
             return ControlAnswer(Refusal.internalFault, requestID: requestID).response(isHead: isHead)
         }
     }
-}
-
-/// The system's clock: Unix time in milliseconds.
-package func systemTime() -> UnixMilliseconds {
-    var time = timespec()
-    clock_gettime(CLOCK_REALTIME, &time)
-    return UnixMilliseconds(time.tv_sec) * 1000 + UnixMilliseconds(time.tv_nsec) / 1_000_000
 }

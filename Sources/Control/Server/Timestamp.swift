@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Portcullis authors
 
 import Sessions
+import WallTime
 
 /// Times as the APIs spell them: RFC 3339, UTC, milliseconds.
 enum Timestamp {
@@ -10,10 +11,10 @@ enum Timestamp {
         let clamped = min(max(time, -62_167_219_200_000), 253_402_300_799_999)
         let days = floorDivide(clamped, 86_400_000)
         var rest = clamped - days * 86_400_000
-        let (year, month, day) = civil(days)
+        let date = CivilDate(daysSince1970: days)
         let milliseconds = rest % 1000
         rest /= 1000
-        return pad(year, 4) + "-" + pad(month, 2) + "-" + pad(day, 2) + "T" + pad(rest / 3600, 2) + ":" + pad(rest / 60 % 60, 2) + ":"
+        return pad(date.year, 4) + "-" + pad(date.month, 2) + "-" + pad(date.day, 2) + "T" + pad(rest / 3600, 2) + ":" + pad(rest / 60 % 60, 2) + ":"
             + pad(rest % 60, 2) + "."
             + pad(milliseconds, 3) + "Z"
     }
@@ -21,10 +22,11 @@ enum Timestamp {
     /// `Fri, 31 Jan 2025 12:34:56 GMT`: a `Date` field (RFC 9110 §5.6.7).
     static func httpDate(_ time: UnixMilliseconds) -> String {
         let days = floorDivide(time, 86_400_000), seconds = (time - days * 86_400_000) / 1000
-        let (year, month, day) = civil(days)
+        let date = CivilDate(daysSince1970: days)
         let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][Int(days - floorDivide(days, 7) * 7)]
-        let name = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][Int(month - 1)]
-        return "\(weekday), \(pad(day, 2)) \(name) \(pad(year, 4)) \(pad(seconds / 3600, 2)):\(pad(seconds / 60 % 60, 2)):\(pad(seconds % 60, 2)) GMT"
+        let name = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][Int(date.month - 1)]
+        let clock = "\(pad(seconds / 3600, 2)):\(pad(seconds / 60 % 60, 2)):\(pad(seconds % 60, 2))"
+        return "\(weekday), \(pad(date.day, 2)) \(name) \(pad(date.year, 4)) \(clock) GMT"
     }
 
     /// RFC 3339 §5.6 with any offset and any number of fractional digits (those after the third are cut off); nil for what is none.
@@ -59,28 +61,8 @@ enum Timestamp {
             offset = sign * (hours * 3600 + minutes * 60)
         }
         guard rest.isEmpty else { return nil }
-        return (days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset) * 1000 + milliseconds
-    }
-
-    /// Days since 1970-01-01 of a date of the Gregorian calendar (Howard Hinnant, "chrono-compatible low-level date algorithms").
-    private static func days(_ year: Int64, _ month: Int64, _ day: Int64) -> Int64 {
-        let shifted = month <= 2 ? year - 1 : year
-        let era = floorDivide(shifted, 400)
-        let yearOfEra = shifted - era * 400
-        let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1
-        return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
-    }
-
-    /// The inverse of `days`.
-    private static func civil(_ days: Int64) -> (year: Int64, month: Int64, day: Int64) {
-        let shifted = days + 719_468
-        let era = floorDivide(shifted, 146_097)
-        let dayOfEra = shifted - era * 146_097
-        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let index = (5 * dayOfYear + 2) / 153
-        let month = index < 10 ? index + 3 : index - 9
-        return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * index + 2) / 5 + 1)
+        return (CivilDate(year: year, month: month, day: day).daysSince1970 * 86_400 + hour * 3600 + minute * 60 + second - offset) * 1000
+            + milliseconds
     }
 
     private static func daysOf(_ month: Int64, in year: Int64) -> Int64 {
@@ -89,10 +71,6 @@ enum Timestamp {
         case 4, 6, 9, 11: 30
         default: 31
         }
-    }
-
-    private static func floorDivide(_ value: Int64, _ divisor: Int64) -> Int64 {
-        value >= 0 ? value / divisor : -((divisor - 1 - value) / divisor)
     }
 
     private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }

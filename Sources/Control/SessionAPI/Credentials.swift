@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
+import HTTPRules
 import HTTPTypes
 import Sessions
 import Tokens
@@ -45,27 +46,35 @@ struct Credentials: Sendable {
         }
     }
 
-    /// Nil where there is none, or another scheme (RFC 9110 §11.4: the scheme's case does not matter).
+    /// Nil where there is none, or another scheme.
     static func bearer(_ fields: HTTPFields) throws(Refusal) -> String? {
         let values = fields[values: .authorization]
         guard values.count <= 1 else { throw .tokenAmbiguous }
-        guard let value = values.first else { return nil }
-        let scheme = value.prefix { $0 != " " }
-        guard scheme.lowercased() == "bearer" else { return nil }
-        return String(value[scheme.endIndex...].trimmingBlanks)
+        guard var value = values.first else { return nil }
+        return value.withUTF8 { text in
+            let bytes = UnsafeRawBufferPointer(text)
+            return BearerScheme.token(in: bytes).map { String(decoding: bytes[$0], as: UTF8.self) }
+        }
     }
 
     private static func cookie(_ name: String, _ fields: HTTPFields) throws(Refusal) -> String? {
-        var found: String?
-        for field in fields[values: .cookie] {
-            for pair in field.split(separator: ";") {
-                let pair = pair.trimmingBlanks
-                guard let equals = pair.firstIndex(of: "="), pair[..<equals].utf8.elementsEqual(name.utf8) else { continue }
-                guard found == nil else { throw .tokenAmbiguous }
-                found = String(pair[pair.index(after: equals)...])
+        let found = fields[values: .cookie].flatMap { cookies(name, in: $0) }
+        guard found.count <= 1 else { throw .tokenAmbiguous }
+        return found.first
+    }
+
+    /// The values of all cookies of the name.
+    private static func cookies(_ name: String, in field: String) -> [String] {
+        var field = field
+        return field.withUTF8 { text in
+            let bytes = UnsafeRawBufferPointer(text)
+            var cookies = Cookies(bytes, 0..<bytes.count)
+            var values: [String] = []
+            while let cookie = cookies.next() {
+                if bytes[cookie.name].elementsEqual(name.utf8) { values.append(String(decoding: bytes[cookie.value], as: UTF8.self)) }
             }
+            return values
         }
-        return found
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
+import HTTPRules
 import HTTPTypes
 
 /// Whether a browser says that a page of this very origin made the call (contract §5, Same origin).
@@ -25,18 +26,14 @@ enum OriginEvidence: Equatable {
         }
     }
 
-    /// Scheme, host and port of the request are exactly those of `origin` (RFC 6454 §6.1).
     private static func isOwn(_ origin: String, _ client: ControlRequest.Client) -> Bool {
-        guard let separator = origin.firstRange(of: "://"), !client.host.isEmpty else { return false }
-        let scheme = origin[..<separator.lowerBound].lowercased()
-        let port: String? = scheme == "https" ? "443" : scheme == "http" ? "80" : nil
-        guard let port, scheme == client.scheme.lowercased() else { return false }
-        return withPort(origin[separator.upperBound...].lowercased(), port) == withPort(client.host.lowercased(), port)
-    }
-
-    private static func withPort(_ host: String, _ standard: String) -> String {
-        guard let colon = host.lastIndex(of: ":"), !host[colon...].contains("]") else { return "\(host):\(standard)" }
-        let port = host[host.index(after: colon)...]
-        return port.isEmpty ? "\(host)\(standard)" : host
+        guard client.scheme == "https" || client.scheme == "http" else { return false }
+        var origin = origin
+        var host = client.host
+        return origin.withUTF8 { origin in
+            host.withUTF8 { host in
+                WebOrigin.isOwn(UnsafeRawBufferPointer(origin), isSecure: client.scheme == "https", host: UnsafeRawBufferPointer(host))
+            }
+        }
     }
 }

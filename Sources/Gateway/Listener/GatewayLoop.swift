@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
-import Glibc
 import NIOCore
 import Sessions
 import Tokens
+import WallTime
 
 /// All that one event loop has: nothing of it is shared, so nothing of it is locked.
 ///
@@ -59,11 +59,7 @@ final class GatewayLoop {
     var now: NIODeadline { .now() }
 
     /// Unix time in seconds, for tokens.
-    var unixTime: Double {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
-    }
+    var unixTime: Double { systemSeconds() }
 
     // MARK: Buffers
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
-import Glibc
+import WallTime
 
 /// The time of day as logs spell it: RFC 3339, UTC, milliseconds (`2026-01-31T12:34:56.789Z`). The part before the milliseconds is made once a
 /// second. A value for one thread.
@@ -24,9 +24,8 @@ struct WallClock {
 
     /// Writes the time that it is now.
     mutating func write(to room: UnsafeMutableRawBufferPointer) {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        write(second: time.tv_sec, millisecond: time.tv_nsec / 1_000_000, to: room)
+        let time = Int(systemTime())
+        write(second: time / 1000, millisecond: time % 1000, to: room)
     }
 
     /// Exactly `length` bytes. Years 1 to 9999; what is beyond has four digits nevertheless.
@@ -39,13 +38,13 @@ struct WallClock {
 
     private mutating func spell(_ now: Int) {
         second = now
-        let days = now >= 0 ? now / 86_400 : -((86_399 - now) / 86_400)
+        let days = Int(floorDivide(Int64(now), 86_400))
         let rest = now - days * 86_400
-        let (year, month, day) = Self.civil(days)
+        let date = CivilDate(daysSince1970: Int64(days))
         withUnsafeMutableBytes(of: &prefix) { room in
-            Self.put(year, digits: 4, at: 0, in: room)
-            Self.put(month, digits: 2, at: 5, in: room)
-            Self.put(day, digits: 2, at: 8, in: room)
+            Self.put(Int(date.year), digits: 4, at: 0, in: room)
+            Self.put(Int(date.month), digits: 2, at: 5, in: room)
+            Self.put(Int(date.day), digits: 2, at: 8, in: room)
             Self.put(rest / 3600, digits: 2, at: 11, in: room)
             Self.put(rest / 60 % 60, digits: 2, at: 14, in: room)
             Self.put(rest % 60, digits: 2, at: 17, in: room)
@@ -64,18 +63,6 @@ struct WallClock {
             room[index] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
             rest /= 10
         }
-    }
-
-    /// The Gregorian date of a day since 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date algorithms").
-    private static func civil(_ days: Int) -> (year: Int, month: Int, day: Int) {
-        let shifted = days + 719_468
-        let era = shifted >= 0 ? shifted / 146_097 : -((146_096 - shifted) / 146_097)
-        let dayOfEra = shifted - era * 146_097
-        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let index = (5 * dayOfYear + 2) / 153
-        let month = index < 10 ? index + 3 : index - 9
-        return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * index + 2) / 5 + 1)
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
+import HTTPRules
 import NIOCore
 
 /// What of a message goes on and what stays here (contract §4.4, §8; RFC 9110 §7.6): the rules, and requests. Responses and trailers
@@ -208,13 +209,13 @@ final class Cleaning: Sendable {
 
     /// A Cookie field without our cookies; nothing where nothing is left.
     private func writeCookies(_ line: FieldLine, _ bytes: UnsafeRawBufferPointer, to writer: inout HeadWriter) {
-        var cookies = Cookies(bytes, line.value)
+        var cookies = Cookies(bytes, line.value.range)
         var isFirst = true
         while let cookie = cookies.next() {
             if credentials.isOurs(bytes, cookie) { continue }
             if isFirst { writer.add(bytes, line.name) }
             writer.add(isFirst ? ": " : "; ")
-            writer.add(bytes, cookie.whole)
+            writer.add(bytes, ByteRange(cookie.whole))
             isFirst = false
         }
         if !isFirst { writer.add("\r\n") }

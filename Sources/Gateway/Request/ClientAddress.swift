@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Portcullis authors
 
 import Glibc
+import HTTPRules
 import NIOCore
 
 /// An IP address as 128 bits, IPv4 as its v4-mapped form (RFC 4291 §2.5.5.2): both spellings of one address are equal.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
+import HTTPRules
+
 /// Where a credential came from.
 enum CredentialSource: UInt8, Sendable {
     case authorization, cookie, query, field
@@ -58,8 +60,9 @@ final class CredentialRules: Sendable {
         // Whatever they say, and wherever we look: no two parsers agree on which one counts (RFC 9110 §5.3).
         if head.repeated.contains(.authorization) { return .ambiguous }
         var finding = Finding()
-        if usesAuthorization, let line = head.first(.authorization), let token = Self.bearer(bytes, line.value) {
-            finding.add(token, .authorization)
+        if usesAuthorization, let line = head.first(.authorization), let token = BearerScheme.token(in: bytes.slice(line.value)) {
+            let start = Int(line.value.start)
+            finding.add(ByteRange(start + token.lowerBound, start + token.upperBound), .authorization)
         }
         if usesCookie, head.seen.contains(.cookie) { findCookies(head, bytes, &finding) }
         if !fields.isEmpty { findFields(head, bytes, &finding) }
@@ -67,23 +70,11 @@ final class CredentialRules: Sendable {
         return finding.credential
     }
 
-    /// RFC 6750 §2.1: the scheme without case, blanks, the token. Nil when the scheme is another. What follows is the verifier's to judge.
-    private static func bearer(_ bytes: UnsafeRawBufferPointer, _ value: ByteRange) -> ByteRange? {
-        let schemeLength: Int32 = 6
-        guard value.count >= schemeLength, equalIgnoringCase(bytes, ByteRange(start: value.start, end: value.start + schemeLength), "bearer") else {
-            return nil
-        }
-        var start = value.start + schemeLength
-        guard start == value.end || bytes[Int(start)] == UInt8(ascii: " ") else { return nil }
-        while start < value.end, bytes[Int(start)] == UInt8(ascii: " ") { start += 1 }
-        return ByteRange(start: start, end: value.end)
-    }
-
     private func findCookies(_ head: RequestHead, _ bytes: UnsafeRawBufferPointer, _ finding: inout Finding) {
         for index in 0..<head.fieldCount where head.fields[index].kind == .cookie {
-            var cookies = Cookies(bytes, head.fields[index].value)
+            var cookies = Cookies(bytes, head.fields[index].value.range)
             while let cookie = cookies.next() {
-                if ASCII.equal(bytes, cookie.name, accessCookie) { finding.add(cookie.value, .cookie) }
+                if ASCII.equal(bytes, ByteRange(cookie.name), accessCookie) { finding.add(ByteRange(cookie.value), .cookie) }
             }
         }
     }
@@ -118,11 +109,12 @@ final class CredentialRules: Sendable {
     }
 
     func isOurs(_ bytes: UnsafeRawBufferPointer, _ cookie: Cookies.Cookie) -> Bool {
-        ASCII.equal(bytes, cookie.name, accessCookie) || ASCII.equal(bytes, cookie.name, refreshCookie)
+        let name = ByteRange(cookie.name)
+        return ASCII.equal(bytes, name, accessCookie) || ASCII.equal(bytes, name, refreshCookie)
     }
 
     func holdsOurs(_ bytes: UnsafeRawBufferPointer, _ field: ByteRange) -> Bool {
-        var cookies = Cookies(bytes, field)
+        var cookies = Cookies(bytes, field.range)
         while let cookie = cookies.next() {
             if isOurs(bytes, cookie) { return true }
         }

@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
+import HTTPRules
+
 /// Whether a page of the request's own origin made it (contract §4.7). Browsers send cookies along with a WebSocket from any page, and
 /// nothing but `Origin` tells.
 enum SameOrigin {
-    /// `Origin` is there once and is exactly the request's own scheme, host and port, as a trusted proxy tells them; a port that is
-    /// the scheme's own may be left out on either side.
+    /// `Origin` is there once and is the request's own, as a trusted proxy tells that.
     static func holds(_ head: RequestHead, _ bytes: UnsafeRawBufferPointer, _ client: ClientView) -> Bool {
         guard let line = head.first(.origin), !head.repeated.contains(.origin) else { return false }
-        let scheme: StaticString = client.isSecure ? "https://" : "http://"
-        let start = line.value.start + Int32(scheme.utf8CodeUnitCount)
-        guard start <= line.value.end, equalIgnoringCase(bytes, ByteRange(start: line.value.start, end: start), scheme) else { return false }
-        return sameAuthority(bytes, ByteRange(start: start, end: line.value.end), client.host, defaultPort: client.isSecure ? 443 : 80)
+        return WebOrigin.isOwn(bytes.slice(line.value), isSecure: client.isSecure, host: bytes.slice(client.host))
     }
 }
 

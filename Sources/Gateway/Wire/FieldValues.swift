@@ -49,6 +49,16 @@ func lowercased(_ byte: UInt8) -> UInt8 {
     byte >= UInt8(ascii: "A") && byte <= UInt8(ascii: "Z") ? byte | 0x20 : byte
 }
 
+@inline(__always)
+func hexDigit(_ byte: UInt8) -> UInt8? {
+    switch byte {
+    case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
+    case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
+    case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
+    default: nil
+    }
+}
+
 /// What a message says of its body's length; nil where it says nothing. What two parsers could read differently is refused:
 /// both ways at once, a length twice (even the same) or no plain number, codings other than exactly one `chunked`, and any
 /// coding in HTTP/1.0 (RFC 9112 §6.1, §6.3).

@@ -15,6 +15,12 @@ extension ByteRange {
     /// Heads are at most `HeadLimits.greatestHeaderBytes` long, so that offsets always fit.
     @inline(__always)
     init(_ start: Int, _ end: Int) { self.init(start: Int32(truncatingIfNeeded: start), end: Int32(truncatingIfNeeded: end)) }
+
+    @inline(__always)
+    init(_ range: Range<Int>) { self.init(range.lowerBound, range.upperBound) }
+
+    @inline(__always)
+    var range: Range<Int> { Int(start)..<Int(end) }
 }
 
 /// The fields that the gateway itself has to do with, recognised while scanning. Everything else passes by as `other`.

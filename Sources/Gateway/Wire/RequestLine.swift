@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
+import HTTPRules
+
 /// The request line (RFC 9112 §3): a token, one space, a target, one space, `HTTP/1.0` or `HTTP/1.1`, CRLF.
 ///
 /// A target is visible ASCII without `#`. Bytes above ASCII are refused, in the query too: they are no URI, and what they mean

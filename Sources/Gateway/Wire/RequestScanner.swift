@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
+import HTTPRules
+
 /// Scans request heads, strictly: what two parsers could read differently is refused (contract §4.1, RFC 9112).
 ///
 ///     [empty line]  request line  field line…  empty line
@@ -100,12 +102,14 @@ final class RequestScanner {
     private func judgeHost(_ bytes: UnsafeRawBufferPointer, _ head: inout RequestHead) throws(ScanStop) {
         guard let host = head.section.first(.host)?.value else { return }
         if head.section.repeated.contains(.host) { throw .bad("more than one Host") }
-        guard validHost(UnsafeRawBufferPointer(rebasing: bytes[Int(host.start)..<Int(host.end)])) else { throw .bad("Host is no valid host") }
+        guard validHost(bytes.slice(host)) else { throw .bad("Host is no valid host") }
         head.host = host
         guard bytes[Int(head.target.start)] != UInt8(ascii: "/"), let base = bytes.baseAddress else { return }
         let pointer = base.assumingMemoryBound(to: UInt8.self)
         guard let authority = head.authority(pointer) else { return }
-        guard sameAuthority(bytes, authority, host, defaultPort: head.defaultPort(pointer)) else { throw .bad("target and Host disagree") }
+        guard sameAuthority(bytes.slice(authority), bytes.slice(host), defaultPort: head.defaultPort(pointer)) else {
+            throw .bad("target and Host disagree")
+        }
     }
 
     /// Whether one of the fields of a kind lists a word (given in lower case).

@@ -9,6 +9,7 @@ import RedisClient
 import RedisSessions
 import Sessions
 import Settings
+import WallTime
 
 /// The store that a configuration asks for, not yet opened.
 struct StorePlan: Sendable {

@@ -5,28 +5,25 @@ private let colon = UInt8(ascii: ":")
 
 /// Whether this is a host as the contract (§4.1) wants it: a registered name (RFC 3986 §3.2.2) without `,` and `;`, an IPv4 or a
 /// bracketed IPv6 address (no zone), then perhaps a port up to 65535 of at most five digits. The port may be empty after its
-/// colon (`*DIGIT`), the name may not (RFC 9110 §4.2.1). Shared by Host, absolute-form targets and X-Forwarded-Host.
-func validHost(_ bytes: UnsafeRawBufferPointer) -> Bool {
-    guard let split = splitHost(bytes, ByteRange(0, bytes.count)) else { return false }
+/// colon (`*DIGIT`), the name may not (RFC 9110 §4.2.1). Shared by Host, absolute-form targets, X-Forwarded-Host and Origin.
+package func validHost(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    guard let split = splitHost(bytes) else { return false }
     return !split.name.isEmpty
 }
 
-/// Whether an absolute-form target's authority and the Host field name the same place: the names without case, the ports with the
+/// Whether an authority (of an absolute-form target, of an origin) and a host name the same place: the names without case, the ports with the
 /// scheme's default where there is none. Escapes are not decoded: what is spelled differently disagrees.
-func sameAuthority(_ bytes: UnsafeRawBufferPointer, _ authority: ByteRange, _ host: ByteRange, defaultPort: Int) -> Bool {
-    guard let left = splitHost(bytes, authority), let right = splitHost(bytes, host) else { return false }
+package func sameAuthority(_ authority: UnsafeRawBufferPointer, _ host: UnsafeRawBufferPointer, defaultPort: Int) -> Bool {
+    guard let left = splitHost(authority), let right = splitHost(host) else { return false }
     guard left.name.count == right.name.count, (left.port ?? defaultPort) == (right.port ?? defaultPort) else { return false }
-    for offset in 0..<left.name.count
-    where lowercased(bytes[Int(left.name.start) + offset]) != lowercased(bytes[Int(right.name.start) + offset]) {
-        return false
-    }
+    for index in left.name where lowercased(authority[index]) != lowercased(host[index]) { return false }
     return true
 }
 
 /// Name and port; nil if it is no host. An empty port is no port.
-func splitHost(_ bytes: UnsafeRawBufferPointer, _ range: ByteRange) -> (name: ByteRange, port: Int?)? {
-    var index = Int(range.start)
-    let end = Int(range.end)
+private func splitHost(_ bytes: UnsafeRawBufferPointer) -> (name: Range<Int>, port: Int?)? {
+    var index = 0
+    let end = bytes.count
     guard index < end else { return nil }
     if bytes[index] == UInt8(ascii: "[") {
         let start = index + 1
@@ -37,14 +34,14 @@ func splitHost(_ bytes: UnsafeRawBufferPointer, _ range: ByteRange) -> (name: By
     } else {
         while index < end, isNameByte(bytes[index]) {
             if bytes[index] == UInt8(ascii: "%") {
-                guard index + 2 < end, hexDigit(bytes[index + 1]) != nil, hexDigit(bytes[index + 2]) != nil else { return nil }
+                guard index + 2 < end, isHexDigit(bytes[index + 1]), isHexDigit(bytes[index + 2]) else { return nil }
                 index += 2
             }
             index += 1
         }
-        guard index > Int(range.start) else { return nil }
+        guard index > 0 else { return nil }
     }
-    let name = ByteRange(Int(range.start), index)
+    let name = 0..<index
     guard index < end else { return (name, nil) }
     guard bytes[index] == colon, end - index - 1 <= 5 else { return nil }
     if index + 1 == end { return (name, nil) }
@@ -76,7 +73,7 @@ private func isIPv6(_ bytes: UnsafeRawBufferPointer, _ start: Int, _ end: Int) -
     }
     while index < end {
         let groupStart = index
-        while index < end, hexDigit(bytes[index]) != nil { index += 1 }
+        while index < end, isHexDigit(bytes[index]) { index += 1 }
         if index < end, bytes[index] == UInt8(ascii: ".") {
             guard isIPv4(bytes, groupStart, end) else { return false }
             groups += 2
@@ -114,14 +111,4 @@ private func isIPv4(_ bytes: UnsafeRawBufferPointer, _ start: Int, _ end: Int) -
         guard index > numberStart, number <= 255, index - numberStart == 1 || bytes[numberStart] != UInt8(ascii: "0") else { return false }
     }
     return index == end
-}
-
-@inline(__always)
-func hexDigit(_ byte: UInt8) -> UInt8? {
-    switch byte {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
-    case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
-    case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
-    default: nil
-    }
 }
