@@ -18,7 +18,9 @@ package final class ChildProcess: Sendable {
     }
 
     /// Starts `program` (a path) with its output in the file `output`, and its errors there, too, unless `errors` names another.
-    package init(_ program: String, _ arguments: [String], output: String, errors: String? = nil) throws {
+    ///
+    /// - Parameter temporary: its folder for temporary files; nil: ours.
+    package init(_ program: String, _ arguments: [String], output: String, errors: String? = nil, temporary: String? = nil) throws {
         var ends: [Int32] = [0, 0]
         let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
         guard socketpair(AF_UNIX, kind, 0, &ends) == 0 else { throw SocketError(call: "socketpair") }
@@ -32,7 +34,7 @@ package final class ChildProcess: Sendable {
             if let errorFile { close(errorFile) }
             close(null)
         }
-        identifier = try spawn(program, arguments, input: null, output: file, errors: errorFile ?? file)
+        identifier = try spawn(program, arguments, input: null, output: file, errors: errorFile ?? file, temporary: temporary)
         do {
             watcher = try spawn("/bin/sh", ["-c", "read -r _; kill -9 \(identifier)"], input: ends[0], output: null, errors: null)
         } catch {
@@ -99,7 +101,9 @@ package final class ChildProcess: Sendable {
 }
 
 /// `posix_spawn` with nothing inherited: no low descriptor above the standard three (ours are all close-on-exec, others' may not be), no blocked or ignored signal.
-private func spawn(_ program: String, _ arguments: [String], input: Int32, output: Int32, errors: Int32) throws -> pid_t {
+private func spawn(
+    _ program: String, _ arguments: [String], input: Int32, output: Int32, errors: Int32, temporary: String? = nil
+) throws -> pid_t {
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
@@ -122,8 +126,13 @@ private func spawn(_ program: String, _ arguments: [String], input: Int32, outpu
     var words: [UnsafeMutablePointer<CChar>?] = ([program] + arguments).map { strdup($0) }
     words.append(nil)
     defer { for word in words { free(word) } }
+    var environment = ProcessInfo.processInfo.environment
+    if let temporary { environment["TMPDIR"] = temporary }
+    var variables: [UnsafeMutablePointer<CChar>?] = environment.map { strdup("\($0.key)=\($0.value)") }
+    variables.append(nil)
+    defer { for variable in variables { free(variable) } }
     var identifier: pid_t = 0
-    let result = posix_spawn(&identifier, program, &actions, &attributes, words, environ)
+    let result = posix_spawn(&identifier, program, &actions, &attributes, words, variables)
     guard result == 0 else { throw NotInTime(description: "\(program): \(String(cString: strerror(result)))") }
     return identifier
 }

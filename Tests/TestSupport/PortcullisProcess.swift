@@ -20,7 +20,11 @@ package final class PortcullisProcess: Sendable {
     /// - Parameter folder: belongs to this object from now on.
     package init(_ arguments: [String], folder: String) throws {
         self.folder = folder
-        child = try ChildProcess(Self.executable, arguments, output: "\(folder)/output", errors: "\(folder)/errors")
+        // Inside, so that what a killed process leaves behind goes with the folder.
+        let temporary = "\(folder)/tmp"
+        try FileManager.default.createDirectory(atPath: temporary, withIntermediateDirectories: true)
+        child = try ChildProcess(
+            Self.executable, arguments, output: "\(folder)/output", errors: "\(folder)/errors", temporary: temporary)
     }
 
     package convenience init(_ arguments: [String]) throws { try self.init(arguments, folder: temporaryFolder("process")) }
