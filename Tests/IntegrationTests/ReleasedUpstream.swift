@@ -13,10 +13,13 @@ final class ReleasedUpstream: Sendable {
 
     private final class Gate: Sendable {
         let condition = NSCondition()
-        let state = Mutex((waiting: 0, isOpen: false))
+        let state = Mutex((waiting: 0, most: 0, isOpen: false))
 
         func pass() {
-            state.withLock { $0.waiting += 1 }
+            state.withLock {
+                $0.waiting += 1
+                $0.most = max($0.most, $0.waiting)
+            }
             condition.lock()
             while !state.withLock({ $0.isOpen }) { condition.wait() }
             condition.unlock()
@@ -50,6 +53,9 @@ final class ReleasedUpstream: Sendable {
 
     /// How many answers have been begun and are waiting for their end.
     var waiting: Int { gate.state.withLock { $0.waiting } }
+
+    /// The most that ever were so at once.
+    var mostAtOnce: Int { gate.state.withLock { $0.most } }
 
     /// Ends the open answers; those that follow don't wait.
     func release() { gate.open() }
