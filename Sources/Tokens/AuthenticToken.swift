@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
-/// A token that the issuer it names has signed. What it says may still be stale, or meant for others: see `VerifiedToken`.
+/// A token that the issuer it names has signed. What it says may still be stale, or meant for others: see `VerifiedToken` and `LogoutToken`.
 struct AuthenticToken {
     let issuer: TrustedIssuer
     let issuerIndex: Int
     let algorithm: JOSEAlgorithm
     let claims: JSONObject
-    let hasAcceptableType: Bool
+    let type: TokenType
 
     /// Checks the signature (RFC 7515 §5.2, RFC 8725 §3.1 and §3.2). The algorithm must be on the issuer's list before any key is
     /// looked for, and a key is asked only for what it fits.
@@ -34,6 +34,36 @@ struct AuthenticToken {
         issuerIndex = index
         self.algorithm = algorithm
         claims = token.claims
-        hasAcceptableType = token.hasAcceptableType
+        type = token.type
     }
+
+    // MARK: Claims that every kind of token has
+
+    /// A time in Unix seconds. Nil when absent; throws `claims` for what is no finite number.
+    func time(_ name: String) throws(TokenRefusal) -> Double? {
+        guard let claim = claims[name] else { return nil }
+        guard let value = claim.number?.value else { throw .claims }
+        return value
+    }
+
+    /// RFC 7519 §4.1.3: `aud` is a string or an array of strings, of which one is ours.
+    var isMeantForUs: Bool {
+        switch claims["aud"] {
+        case .string(let text):
+            return isOurs(text)
+        case .array(let elements):
+            return elements.allSatisfy { $0.string != nil } && elements.contains { $0.string.map(isOurs) ?? false }
+        case .null, .boolean, .number, .object, nil:
+            return false
+        }
+    }
+
+    private func isOurs(_ audience: String) -> Bool {
+        issuer.audiences.contains { $0.isIdentical(to: audience) }
+    }
+}
+
+extension Double {
+    /// A time rounded down to seconds; one that no calendar has is the nearest that fits.
+    var wholeSecond: Int64 { Int64(exactly: rounded(.down)) ?? (self < 0 ? .min : .max) }
 }

@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: The Portcullis authors
 
 /// What became of a token.
-package enum TokenVerdict: Sendable {
-    case verified(VerifiedToken)
+package enum TokenVerdict<Token: Sendable>: Sendable {
+    case verified(Token)
     /// `issuer`: the index of the issuer that the token names, nil when there is none. With `keyUnknown` that one's keys may be worth
     /// asking for again.
     case refused(TokenRefusal, issuer: Int?)
@@ -25,15 +25,29 @@ package struct TokenVerifier: Sendable {
     /// - Parameters:
     ///   - token: the compact form, borrowed for the call.
     ///   - now: Unix seconds.
-    package func judge(_ token: UnsafeRawBufferPointer, now: Double) -> TokenVerdict {
+    package func judge(_ token: UnsafeRawBufferPointer, now: Double) -> TokenVerdict<VerifiedToken> {
+        judge(token) { token throws(TokenRefusal) in try VerifiedToken(checking: token, now: now) }
+    }
+
+    /// As `judge`, of a logout token. One of an issuer that does not send them (`TrustedIssuer.sendsLogoutTokens`) is refused by its issuer,
+    /// before its keys matter.
+    package func judgeLogout(_ token: UnsafeRawBufferPointer, now: Double) -> TokenVerdict<LogoutToken> {
+        judge(token, of: { $0.sendsLogoutTokens }) { token throws(TokenRefusal) in try LogoutToken(checking: token, now: now) }
+    }
+
+    /// What every kind of token goes through.
+    private func judge<Token>(
+        _ token: UnsafeRawBufferPointer, of isConcerned: (TrustedIssuer) -> Bool = { _ in true },
+        _ check: (borrowing AuthenticToken) throws(TokenRefusal) -> Token
+    ) -> TokenVerdict<Token> {
         var index: Int?
         do throws(TokenRefusal) {
             guard token.count <= tokenByteLimit else { throw .malformed }
             let unverified = try UnverifiedToken(token)
             let found = try issuerIndex(of: unverified)
             index = found
-            let authentic = try AuthenticToken(checking: unverified, issuer: issuers[found], index: found)
-            return .verified(try VerifiedToken(checking: authentic, now: now))
+            guard isConcerned(issuers[found]) else { throw .issuer }
+            return .verified(try check(try AuthenticToken(checking: unverified, issuer: issuers[found], index: found)))
         } catch {
             return .refused(error, issuer: index)
         }

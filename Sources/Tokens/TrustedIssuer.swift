@@ -24,11 +24,13 @@ package struct TrustedIssuer: Sendable {
     package var leeway: Double
     /// Seconds that `exp` may be behind it.
     package var expiryLeeway: Double
+    /// Its logout tokens are obeyed (`issuers[].backchannel_logout`).
+    package var sendsLogoutTokens: Bool
 
     package init(
         name: String, issuer: String, audiences: [String] = [], anyAudience: Bool = false, algorithms: Set<JOSEAlgorithm>, keys: KeySet?,
         ignoresKeyID: Bool = false, userClaim: String = "sub", sessionClaim: String = "sid", requiresSession: Bool = true,
-        leeway: Double = 30, expiryLeeway: Double = 30
+        leeway: Double = 30, expiryLeeway: Double = 30, sendsLogoutTokens: Bool = false
     ) {
         self.name = name
         self.issuer = issuer
@@ -42,5 +44,6 @@ package struct TrustedIssuer: Sendable {
         self.requiresSession = requiresSession
         self.leeway = leeway
         self.expiryLeeway = expiryLeeway
+        self.sendsLogoutTokens = sendsLogoutTokens
     }
 }

@@ -2,13 +2,13 @@
 // SPDX-FileCopyrightText: The Portcullis authors
 
 /// A compact JWS (RFC 7515 §7.1) taken apart, of which nothing may be believed yet. It never leaves this module: what comes out is a
-/// `VerifiedToken` or a refusal.
+/// `VerifiedToken`, a `LogoutToken` or a refusal.
 struct UnverifiedToken {
     /// Nil: absent, no string, or none that we know.
     let algorithm: JOSEAlgorithm?
     /// Nil: absent.
     let keyID: String?
-    let hasAcceptableType: Bool
+    let type: TokenType
     let claims: JSONObject
     let signature: [UInt8]
     /// What was signed: a part of the caller's bytes, valid as long as those are.
@@ -41,19 +41,8 @@ struct UnverifiedToken {
             keyID = nil
         }
         algorithm = header["alg"]?.string.flatMap(JOSEAlgorithm.init(rawValue:))
-        hasAcceptableType = UnverifiedToken.isAcceptable(type: header["typ"])
+        type = TokenType(header["typ"])
         self.signature = signature
         signingInput = UnsafeRawBufferPointer(rebasing: token[..<secondDot])
-    }
-
-    /// `JWT`, `at+jwt` (RFC 9068 §2.1) or none, as media types are compared (RFC 7515 §4.1.9): tokens of another kind must not pass as
-    /// access tokens (RFC 8725 §3.11).
-    private static func isAcceptable(type: JSONValue?) -> Bool {
-        guard let type else { return true }
-        guard let text = type.string else { return false }
-        var name = text.utf8.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) ? $0 | 0x20 : $0 }
-        let prefix = Array("application/".utf8)
-        if name.starts(with: prefix) { name.removeFirst(prefix.count) }
-        return name.elementsEqual("jwt".utf8) || name.elementsEqual("at+jwt".utf8)
     }
 }

@@ -27,11 +27,12 @@ package final class VerifiedToken: Sendable {
     init(checking token: borrowing AuthenticToken, now: Double) throws(TokenRefusal) {
         let issuer = token.issuer
         let claims = token.claims
-        guard token.hasAcceptableType else { throw .claims }
-        guard let expiresAt = try VerifiedToken.time("exp", of: claims) else { throw .claims }
-        issuedAt = try VerifiedToken.time("iat", of: claims)
-        notBefore = try VerifiedToken.time("nbf", of: claims)
-        guard issuer.anyAudience || VerifiedToken.isMeant(claims["aud"], for: issuer.audiences) else { throw .audience }
+        // A logout token whose `typ` says nothing is no access token either: it has user and session, but its issuer gave it to nobody to log in with.
+        guard token.type == .unsaid || token.type == .accessToken, !LogoutToken.isMeant(by: claims) else { throw .claims }
+        guard let expiresAt = try token.time("exp") else { throw .claims }
+        issuedAt = try token.time("iat")
+        notBefore = try token.time("nbf")
+        guard issuer.anyAudience || token.isMeantForUs else { throw .audience }
         acceptUntil = expiresAt + issuer.expiryLeeway
         guard now < acceptUntil else { throw .expired }
         for moment in [notBefore, issuedAt] {
@@ -65,30 +66,5 @@ package final class VerifiedToken: Sendable {
     }
 
     /// `iat` rounded down; a time that no calendar has is the nearest that fits.
-    package var issuedAtSecond: Int64? {
-        issuedAt.map { Int64(exactly: $0.rounded(.down)) ?? ($0 < 0 ? .min : .max) }
-    }
-
-    /// Nil when absent; `claims` for what is no finite number.
-    private static func time(_ name: String, of claims: JSONObject) throws(TokenRefusal) -> Double? {
-        guard let claim = claims[name] else { return nil }
-        guard let value = claim.number?.value else { throw .claims }
-        return value
-    }
-
-    /// RFC 7519 §4.1.3: a string or an array of strings, of which one is ours.
-    private static func isMeant(_ claim: JSONValue?, for audiences: [String]) -> Bool {
-        switch claim {
-        case .string(let text):
-            return isOne(text, of: audiences)
-        case .array(let elements):
-            return elements.allSatisfy { $0.string != nil } && elements.contains { $0.string.map { isOne($0, of: audiences) } ?? false }
-        case .null, .boolean, .number, .object, nil:
-            return false
-        }
-    }
-
-    private static func isOne(_ text: String, of audiences: [String]) -> Bool {
-        audiences.contains { $0.isIdentical(to: text) }
-    }
+    package var issuedAtSecond: Int64? { issuedAt?.wholeSecond }
 }

@@ -21,6 +21,13 @@ extension Settings {
                 reader.report(key("name"), "is sessions.issuer, by which routes name the gateway itself")
             }
             if before.contains(where: { $0.name.isIdentical(to: issuer.name) }) { reader.report(key("name"), "is the name of an entry before it") }
+            guard issuer.backchannelLogout else { continue }
+            if issuer.sessions == .unchecked {
+                reader.report(key("backchannel_logout"), "cannot go with sessions: unchecked, as nobody is asked about sessions that have ended")
+            }
+            if sessions.apiPath == nil, reader.isSound("sessions.api_path") {
+                reader.report(key("backchannel_logout"), "needs sessions.api_path, under which logout tokens are taken")
+            }
         }
     }
 }
@@ -47,7 +54,7 @@ extension Settings.Issuer {
         section.read("session_claim", into: &result.sessionClaim) { $0.line() }
         section.read("sessions", into: &result.sessions) { $0.word() }
         section.read("leeway", into: &result.leeway) { $0.duration(orNothing: true) }
-        section.read("backchannel_logout", into: &result.backchannelLogout) { $0.booleanNotYetTrue() }
+        section.read("backchannel_logout", into: &result.backchannelLogout) { $0.boolean() }
         section.finish()
         guard name != nil, issuer != nil, algorithms != nil, keys != nil else { return nil }
         return result

@@ -114,7 +114,8 @@ struct IssuerPlan {
         trusted = TrustedIssuer(
             name: issuer.name, issuer: issuer.issuer, audiences: issuer.audiences, anyAudience: issuer.anyAudience, algorithms: issuer.algorithms,
             keys: keys, ignoresKeyID: ignoresKeyID, userClaim: issuer.userClaim, sessionClaim: issuer.sessionClaim,
-            requiresSession: issuer.sessions != .unchecked, leeway: leeway, expiryLeeway: leeway)
+            requiresSession: issuer.sessions != .unchecked, leeway: leeway, expiryLeeway: leeway,
+            sendsLogoutTokens: issuer.backchannelLogout)
         namespace = issuer.namespace
         sessions = issuer.sessions
         isOwn = false
