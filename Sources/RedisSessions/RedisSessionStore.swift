@@ -12,7 +12,7 @@ import Synchronization
 /// Every error reply and everything that cannot be understood is `StoreUnavailable`: only Redis saying so logs anybody out.
 package final class RedisSessionStore: SessionStore {
     private let configuration: RedisConfiguration
-    private let keys: SessionKeys
+    let keys: SessionKeys
     private let waitReplicas: Int
     private let client: RedisClient
     private let sweep: EndSweep
@@ -233,15 +233,15 @@ package final class RedisSessionStore: SessionStore {
 
     // MARK: Asking Redis
 
-    private static let odd = StoreUnavailable("Redis answered what cannot be understood")
+    static let odd = StoreUnavailable("Redis answered what cannot be understood")
 
     private func sessionKeys(_ session: String, _ user: UserID) -> [[UInt8]] {
         [keys.sessions(user), keys.record(session, user), keys.records(user), keys.ends(user)]
     }
 
-    private func text(_ number: Int64) -> [UInt8] { Array(String(number).utf8) }
+    func text(_ number: Int64) -> [UInt8] { Array(String(number).utf8) }
 
-    private func call(_ command: RedisCommand) async throws(StoreUnavailable) -> RedisReply {
+    func call(_ command: RedisCommand) async throws(StoreUnavailable) -> RedisReply {
         let reply: RedisReply
         do throws(RedisFailure) { reply = try await client.call(command) } catch { throw Self.unavailable(error) }
         return try Self.checked(reply)

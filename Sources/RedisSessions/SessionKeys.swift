@@ -32,6 +32,15 @@ struct SessionKeys: Sendable {
         return key
     }
 
+    /// A logout token that has been used, by `iss` and `jti`. In no user's slot: a `jti` counts for its issuer, whomever the token names.
+    func usedToken(_ tokenID: String, of issuer: String) -> [UInt8] {
+        var key = prefix + Array("jti:".utf8)
+        KeyEncoding.append(issuer.utf8, to: &key)
+        key.append(UInt8(ascii: ":"))
+        KeyEncoding.append(tokenID.utf8, to: &key)
+        return key
+    }
+
     /// Sorted set of `{U}` by the next end of a session of that user: what the sweep has to look at (`EndSweep`).
     var due: [UInt8] { prefix + Array("due".utf8) }
 

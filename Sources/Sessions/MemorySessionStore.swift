@@ -24,9 +24,16 @@ package final class MemorySessionStore: SessionStore {
         var revokedBefore: RevokedBefore?
     }
 
+    struct UsedToken: Hashable {
+        let issuer: ExactText
+        let id: ExactText
+    }
+
     struct State {
         var users: [UserID: User] = [:]
         var failures: [ExactText: (count: Int, until: UnixMilliseconds)] = [:]
+        /// Logout tokens by issuer and `jti`, and until when they are remembered.
+        var usedTokens: [UsedToken: UnixMilliseconds] = [:]
         var nextSweep: UnixMilliseconds = 0
     }
 
@@ -182,6 +189,20 @@ package final class MemorySessionStore: SessionStore {
             return entry.count
         }
     }
+
+    package func hasUsed(logoutToken tokenID: String, of issuer: String, now: UnixMilliseconds) async -> Bool {
+        state.withLock { $0.usedTokens[UsedToken(issuer: ExactText(issuer), id: ExactText(tokenID)), default: 0] > now }
+    }
+
+    package func use(logoutToken tokenID: String, of issuer: String, until: UnixMilliseconds, now: UnixMilliseconds) async -> Bool {
+        state.withLock { state in
+            state.sweep(now, every: Self.sweepInterval)
+            let token = UsedToken(issuer: ExactText(issuer), id: ExactText(tokenID))
+            guard state.usedTokens[token, default: 0] <= now else { return false }
+            state.usedTokens[token] = until
+            return true
+        }
+    }
 }
 
 extension MemorySessionStore.Entry {
@@ -228,6 +249,7 @@ extension MemorySessionStore.State {
             users[id] = user.isEmpty ? nil : user
         }
         failures = failures.filter { $0.value.until > now }
+        usedTokens = usedTokens.filter { $0.value > now }
     }
 }
 

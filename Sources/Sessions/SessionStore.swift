@@ -147,6 +147,14 @@ package protocol SessionStore: Sendable {
     /// Counts a failed login under `key` and returns how many there were within the window; zero `adding` only asks.
     func countFailures(_ key: String, adding: Int, window: UnixMilliseconds, now: UnixMilliseconds) async throws(StoreUnavailable) -> Int
 
+    /// Whether the logout token that its issuer calls `tokenID` (`jti`) has been used, anywhere in the fleet. Changes nothing.
+    ///
+    /// - Parameter issuer: `iss`, the same on every gateway.
+    func hasUsed(logoutToken tokenID: String, of issuer: String, now: UnixMilliseconds) async throws(StoreUnavailable) -> Bool
+
+    /// Marks a logout token as used until `until`, when it would not be accepted any more. Of all that try, one is told that it was the first.
+    func use(logoutToken tokenID: String, of issuer: String, until: UnixMilliseconds, now: UnixMilliseconds) async throws(StoreUnavailable) -> Bool
+
     /// A lookup for one event loop of the data plane.
     func lookup(on eventLoop: any EventLoop) -> SessionLookup
 

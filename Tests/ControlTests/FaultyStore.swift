@@ -22,6 +22,8 @@ final class FaultyStore: SessionStore {
         var revoked: [UserID: [String: Int64]] = [:]
         var before: [UserID: RevokedBefore] = [:]
         var failures: [String: Int] = [:]
+        /// By issuer and id, until when they are remembered.
+        var usedTokens: [String: UnixMilliseconds] = [:]
     }
 
     private let state = Mutex(State())
@@ -41,6 +43,7 @@ final class FaultyStore: SessionStore {
     }
 
     var failureKeys: [String: Int] { state.withLock { $0.failures } }
+    var usedTokens: [String: UnixMilliseconds] { state.withLock { $0.usedTokens } }
     func revokedIDs(of user: UserID) -> [String: Int64] { state.withLock { $0.revoked[user] ?? [:] } }
     func revokedBefore(of user: UserID) -> RevokedBefore? { state.withLock { $0.before[user] } }
     func record(_ session: String, of user: UserID) -> SessionRecord? { state.withLock { $0.entries[user]?[session]?.record } }
@@ -151,6 +154,14 @@ final class FaultyStore: SessionStore {
             state.failures[key, default: 0] += adding
             return state.failures[key] ?? 0
         }
+    }
+
+    func hasUsed(logoutToken tokenID: String, of issuer: String, now: UnixMilliseconds) async throws(StoreUnavailable) -> Bool {
+        try use { $0.usedTokens["\(issuer) \(tokenID)"] != nil }
+    }
+
+    func use(logoutToken tokenID: String, of issuer: String, until: UnixMilliseconds, now: UnixMilliseconds) async throws(StoreUnavailable) -> Bool {
+        try use { $0.usedTokens.updateValue(until, forKey: "\(issuer) \(tokenID)") == nil }
     }
 
     func lookup(on eventLoop: any EventLoop) -> SessionLookup { SessionLookup() }

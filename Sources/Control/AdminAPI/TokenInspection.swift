@@ -10,7 +10,7 @@ extension AdminAPI {
 
     /// Changes nothing, whatever it is asked about.
     func introspect(_ call: Call) async throws -> ControlAnswer {
-        guard let text = call.request.formBody()?["token"] else { return .oauthError("invalid_request") }
+        guard let text = call.request.formParameter("token") else { return .oauthError("invalid_request") }
         let configuration = call.configuration
         if let refresh = RefreshToken(text) {
             let user = UserID(name: refresh.user)
@@ -44,7 +44,7 @@ extension AdminAPI {
 
     /// 200 also for a token that means nothing here (RFC 7009 §2.2).
     func revoke(_ call: Call) async throws -> ControlAnswer {
-        guard let text = call.request.formBody()?["token"] else { return .oauthError("invalid_request") }
+        guard let text = call.request.formParameter("token") else { return .oauthError("invalid_request") }
         let configuration = call.configuration
         let done = ControlAnswer(status: .ok, contentType: nil, body: [])
         if let refresh = RefreshToken(text) {

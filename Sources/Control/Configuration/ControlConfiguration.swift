@@ -96,9 +96,13 @@ package enum ControlAddress: Sendable, Hashable, CustomStringConvertible {
 
 extension ControlConfiguration {
     /// The policy of a verified token's issuer.
-    func policy(of token: VerifiedToken) -> IssuerPolicy? {
-        issuers.indices.contains(token.issuer) ? issuers[token.issuer] : nil
-    }
+    func policy(of token: VerifiedToken) -> IssuerPolicy? { policy(ofIssuer: token.issuer) }
+
+    /// - Parameter index: into the verifier's issuers.
+    func policy(ofIssuer index: Int) -> IssuerPolicy? { issuers.indices.contains(index) ? issuers[index] : nil }
+
+    /// Whether any issuer's logout tokens are obeyed.
+    var takesLogoutTokens: Bool { verifier.issuers.contains(where: \.sendsLogoutTokens) }
 
     /// Whether users can live under `namespace`: the own one, or one of an issuer's.
     func knowsNamespace(_ namespace: String) -> Bool {

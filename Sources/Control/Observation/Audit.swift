@@ -8,6 +8,8 @@ import Tokens
 struct Audit: Sendable {
     enum Event: String, Sendable {
         case login, refresh, refreshReuse = "refresh_reuse", logout, logoutAll = "logout_all"
+        /// An identity provider ended one session, or all of a user.
+        case backchannelLogout = "backchannel_logout"
         /// A user ended a session from the list.
         case sessionEnded = "session_ended"
         case adminCreate = "admin_create", adminRegister = "admin_register", adminRevoke = "admin_revoke", adminRevokeAll = "admin_revoke_all"
@@ -26,8 +28,13 @@ struct Audit: Sendable {
     /// Takes one line without its end; called from any task.
     let sink: @Sendable (_ line: [UInt8]) -> Void
 
-    func record(_ event: Event, _ outcome: Outcome = .ok, user: UserID?, session: String? = nil, client: ControlRequest.Client, now: UnixMilliseconds)
-    {
+    /// - Parameters:
+    ///   - issuer: the name, in the configuration, of the issuer whose token asked, where that is not a user's own business.
+    ///   - reason: the code of a refusal that the answer does not tell.
+    func record(
+        _ event: Event, _ outcome: Outcome = .ok, user: UserID?, session: String? = nil, issuer: String? = nil, reason: String? = nil,
+        client: ControlRequest.Client, now: UnixMilliseconds
+    ) {
         sink(
             JSONWriter.object { json in
                 json.member("time", Timestamp.spelling(now))
@@ -37,6 +44,8 @@ struct Audit: Sendable {
                 json.member("address", client.address)
                 json.member("session", session.map { String($0.prefix(Self.shownSessionCharacters)) })
                 json.member("request_id", client.requestID)
+                if let issuer { json.member("issuer", issuer) }
+                if let reason { json.member("reason", reason) }
             })
     }
 }

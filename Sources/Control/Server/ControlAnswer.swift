@@ -53,7 +53,7 @@ struct ControlAnswer: Sendable {
         }
     }
 
-    /// The answer of RFC 7662 and 7009 to a request that is none of theirs.
+    /// The answer of RFC 7662, RFC 7009 and OpenID Connect Back-Channel Logout 1.0 (§2.8) to a request that is none of theirs.
     static func oauthError(_ error: String) -> ControlAnswer {
         json(status: .badRequest) { $0.member("error", error) }
     }

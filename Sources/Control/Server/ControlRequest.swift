@@ -64,11 +64,13 @@ struct ControlRequest: Sendable {
         return object
     }
 
-    /// The parameters of a form (RFC 7662 §2.1, RFC 7009 §2.1); nil where the body is none, or names one twice.
-    func formBody() -> [String: String]? {
+    /// A parameter of a form (RFC 7662 §2.1, RFC 7009 §2.1, OpenID Connect Back-Channel Logout 1.0 §2.5). Nil where the body is none, or names one
+    /// twice; one without a value counts as absent (RFC 6749 §3.2).
+    func formParameter(_ name: String) -> String? {
         let type = fields[values: .contentType]
         guard type.count == 1, Self.mediaType(type[0]) == "application/x-www-form-urlencoded" else { return nil }
-        return PercentCoding.form(body)
+        guard let value = PercentCoding.form(body)?[name], !value.isEmpty else { return nil }
+        return value
     }
 
     /// Without parameters and case.

@@ -102,8 +102,13 @@ extension ControlConfiguration {
         switch bytes.withUnsafeBytes({ verifier.judge($0, now: Double(now) / 1000) }) {
         case .verified(let token): return token
         case .refused(let refusal, let issuer):
-            if refusal == .keyUnknown, let issuer, issuers.indices.contains(issuer) { keyUnknown(issuers[issuer].name) }
+            tellOfMissingKey(refusal, issuer: issuer, keyUnknown)
             throw .token(refusal)
         }
+    }
+
+    /// A key that is not in an issuer's set may be new there.
+    func tellOfMissingKey(_ refusal: TokenRefusal, issuer: Int?, _ keyUnknown: (String) -> Void) {
+        if refusal == .keyUnknown, let issuer, let policy = policy(ofIssuer: issuer) { keyUnknown(policy.name) }
     }
 }

@@ -44,6 +44,9 @@ struct SessionAPI: Sendable {
         case ("logout-all", 1):
             try only(.post)
             return try await logoutAll(call)
+        case ("backchannel-logout", 1) where call.configuration.takesLogoutTokens:
+            try only(.post)
+            return try await backchannelLogout(call)
         case ("session", 1):
             try only(.get, .head)
             return try await current(call)
@@ -142,7 +145,7 @@ struct SessionAPI: Sendable {
 
     private func logoutAll(_ call: Call) async throws -> ControlAnswer {
         let caller = try await liveCaller(call)
-        let count = try await sessions.endAll(of: caller.user, reason: .logoutAll, caller: caller, configuration: call.configuration)
+        let count = try await sessions.endAll(of: caller.user, reason: .logoutAll, issuedAt: caller.issuedAt, tokenEnd: caller.token.acceptUntil, configuration: call.configuration)
         audit.record(.logoutAll, user: caller.user, session: caller.session, client: call.request.client, now: sessions.now())
         var answer = ControlAnswer.json { $0.member("revoked", Int64(count)) }
         answer.setCookies(call.configuration.cookieRemovals())

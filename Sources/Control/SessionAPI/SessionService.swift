@@ -123,22 +123,24 @@ struct SessionService: Sendable {
             try await store.revoke(session, of: user, until: rememberedUntil(tokenEnd, rules: rules, now: now), now: now)
             if ending == .unknown { ending = .ended }
         }
-        if ending != .unknown {
-            await dataPlane.endExchanges(of: user, session: session, reason: reason)
-            metrics.logoutTook(.now - start)
-        }
+        // Also of one that the store does not know: it may have forgotten what it ended when the call before this one got no answer.
+        await dataPlane.endExchanges(of: user, session: session, reason: reason)
+        if ending != .unknown { metrics.logoutTook(.now - start) }
         return ending
     }
 
     /// Ends all sessions of a user and returns how many were active.
     ///
-    /// - Parameter caller: whose token asks; nil for an administrator.
-    func endAll(of user: UserID, reason: RevokeReason, caller: Caller? = nil, configuration: ControlConfiguration) async throws -> Int {
+    /// - Parameters:
+    ///   - issuedAt: `iat` of the token that asks, Unix seconds; nil for an administrator.
+    ///   - tokenEnd: when that token is no longer accepted, Unix seconds.
+    func endAll(
+        of user: UserID, reason: RevokeReason, issuedAt: Int64? = nil, tokenEnd: Double? = nil, configuration: ControlConfiguration
+    ) async throws -> Int {
         let start = ContinuousClock.now, now = now(), rules = configuration.rules
         var before: RevokedBefore?
         if configuration.hasRevocable(in: user.namespace) {
-            before = RevokedBefore(
-                moment: max(now / 1000, caller?.issuedAt ?? 0), until: rememberedUntil(caller?.token.acceptUntil, rules: rules, now: now))
+            before = RevokedBefore(moment: max(now / 1000, issuedAt ?? 0), until: rememberedUntil(tokenEnd, rules: rules, now: now))
         }
         let count = try await store.endAll(of: user, reason: reason, alsoRevokeIssued: before, rules: rules, now: now)
         await dataPlane.endExchanges(of: user, session: nil, reason: reason)
