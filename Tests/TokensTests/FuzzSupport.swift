@@ -57,6 +57,10 @@ enum FuzzFindings {
             "\"crit\":[]", "\u{FEFF}", "é", "\u{85}",
         ].map { Array($0.utf8) } + [[0xFF], [0xC0, 0x80], [0xED, 0xA0, 0x80], [0]]
 
+    static let logoutWords: [[UInt8]] = [
+        "\"nonce\":null,", "\"events\":{},", "\"sid\":", "\"jti\":\"\",", "http://schemas.openid.net/event/backchannel-logout", "\"iat\":0,",
+    ].map { Array($0.utf8) }
+
     static let tokens: [[UInt8]] = [
         "..", ".", "", "....", "eyJhbGciOiJub25lIn0.e30.", "eyJhbGciOiJIUzI1NiJ9.e30.", "eyJhbGciOiJIUzI1NiJ9..", "e30.e30.e30", "bnVsbA.bnVsbA.",
     ].map { Array($0.utf8) }

@@ -110,6 +110,26 @@ struct FuzzTests {
         }
     }
 
+    @Test("Mutated logout tokens, well signed, are judged without a crash; what passes is sane, and no access token")
+    func logoutTokens() throws {
+        let issuer = try TestIssuer(.hs256)
+        let verifier = try issuer.verifier { $0.sendsLogoutTokens = true }
+        repeated(10_000) { random in
+            var header = Array(#"{"alg":"HS256","typ":"logout+jwt","kid":"key"}"#.utf8)
+            var claims = Array(TestIssuer.logoutClaims(["nbf": "1799999990.5", "aud": #"["api","x"]"#]).utf8)
+            if Bool.random(using: &random) { random.mutate(&header, dictionary: FuzzFindings.jsonWords) }
+            random.mutate(&claims, dictionary: FuzzFindings.jsonWords + FuzzFindings.logoutWords)
+            guard let bytes = try? issuer.token(header: header, claims: claims), let token = try? verifier.logoutToken(bytes) else { return }
+            #expect(verifier.refusal(bytes) == .claims)
+            #expect(IdentifierRules.isUser(token.user) && token.session.map(IdentifierRules.isSession) ?? true)
+            #expect(IdentifierRules.isSession(token.tokenID))
+            #expect(token.acceptUntil > TestIssuer.now && token.acceptUntil <= TestIssuer.now + LogoutToken.ageLimit)
+            #expect(token.issuedAtSecond <= Int64(TestIssuer.now))
+            let members = (try? JSONObject(parsing: claims)) ?? JSONObject()
+            #expect(members["nonce"] == nil && members["sub"]?.string == token.user && members["sid"]?.string == token.session)
+        }
+    }
+
     @Test("Mutated key sets and key files are taken or refused without a crash")
     func keys() throws {
         let jwks = try TestIssuer.keySet(TestIssuer(.es256).jwk, TestIssuer(.eddsa).jwk, TestIssuer(.rs256).jwk, TestIssuer(.hs256).jwk)
