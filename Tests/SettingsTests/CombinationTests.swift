@@ -85,6 +85,17 @@ struct CombinationTests {
                 "sessions: {signing_key: {file: signing.pem}, login: {users_file: users, ca: ▸ca.pem}}",
                 "sessions.login.ca: is for verify_url alone"),
             Mistake("identity_headers: {assertion: ▸X-A}", "identity_headers.assertion: needs sessions.signing_key"),
+            // Logout by an identity provider
+            Mistake(
+                issuer("sessions: unchecked, backchannel_logout: ▸true"),
+                "issuers[0].backchannel_logout: cannot go with sessions: unchecked, as nobody is asked about sessions that have ended"),
+            Mistake(
+                "sessions: {api_path: null}\n" + issuer("sessions: revocable, backchannel_logout: ▸true"),
+                "issuers[0].backchannel_logout: needs sessions.api_path, under which logout tokens are taken"),
+            Mistake(
+                issuer("backchannel_logout: ▸true, sessions: unchecked") + "\nsessions: {api_path: null}\n",
+                "issuers[0].backchannel_logout: cannot go with sessions: unchecked, as nobody is asked about sessions that have ended",
+                "issuers[0].backchannel_logout: needs sessions.api_path, under which logout tokens are taken"),
             // Routes
             Mistake(
                 route("auth: none, issuers: ▸[portcullis], scopes: ▸[a], claims: ▸{a: [b]}, login_redirect: ▸/login"),
@@ -124,6 +135,11 @@ struct CombinationTests {
             Mistake(
                 "sessions: {signing_key: {file: ▸absent}}\nidentity_headers: {assertion: X-A}",
                 "sessions.signing_key.file: names a file that does not exist"),
+            Mistake(
+                "sessions: {api_path: ▸auth}\n" + Self.issuer("backchannel_logout: true"),
+                "sessions.api_path: must begin with a slash and not end with one"),
+            Mistake(
+                Self.issuer("sessions: ▸nobody, backchannel_logout: true"), "issuers[0].sessions: must be registered, revocable or unchecked"),
             Mistake(Self.route("auth: ▸nobody, scopes: [a]"), "routes[0].auth: must be required, optional or none"),
             Mistake("listeners: [{address: ▸\"a\"}, {address: \"b:1\"}]", "listeners[0].address: needs a port: host:port, [v6]:port or unix:/path"),
         ] {
@@ -147,9 +163,6 @@ struct CombinationTests {
                 "sessions: {signing_key: {file: signing.pem}, login: {verify_url: ▸\"https://a/\"}}",
                 "sessions.login.verify_url: verify_url is not supported yet"),
             Mistake(
-                "issuers: [{name: n, issuer: i, audiences: [a], algorithms: [ES256], jwks: {url: \"https://a/\"}, backchannel_logout: ▸true}]",
-                "issuers[0].backchannel_logout: true is not supported yet"),
-            Mistake(
                 "upstreams: {a: {endpoints: [\"a:1\"], balance: ▸least_requests}, b: {endpoints: [\"a:1\"], balance: ▸hash_user}}",
                 "upstreams.a.balance: least_requests is not supported yet", "upstreams.b.balance: hash_user is not supported yet"),
             Mistake(
@@ -157,6 +170,18 @@ struct CombinationTests {
                 "upstreams.a.health_check: a health_check is not supported yet"),
         ])
     func notYet(_ mistake: Mistake) throws { try mistake.check(in: folder) }
+
+    @Test("An issuer may send logout tokens wherever sessions are asked about", arguments: ["registered", "revocable"])
+    func backchannelLogout(sessions: String) throws {
+        let settings = try folder.read(Self.issuer("sessions: \(sessions), backchannel_logout: true")).settings
+        #expect(settings.issuers.map(\.backchannelLogout) == [true])
+        let off = try folder.read("sessions: {api_path: null}\n" + Self.issuer("sessions: unchecked, backchannel_logout: false")).settings
+        #expect(off.issuers.map(\.backchannelLogout) == [false])
+    }
+
+    private static func issuer(_ members: String) -> String {
+        "issuers: [{name: n, issuer: i, audiences: [a], algorithms: [ES256], jwks: {url: \"https://a/\"}, \(members)}]"
+    }
 
     private static func route(_ members: String) -> String {
         "upstreams: {a: {endpoints: [\"a:1\"]}}\nroutes: [{path: /, upstream: a, \(members)}]"
