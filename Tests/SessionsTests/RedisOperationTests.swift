@@ -33,6 +33,8 @@ struct RedisOperationTests {
                 #expect(try await world.store.record("s3", of: user, currentHash: nil) != nil)
                 #expect(try await world.store.countFailures("f", adding: 1, window: 60_000, now: now) == 1)
                 #expect(try await world.store.countFailures("f", adding: 0, window: 60_000, now: now) == 1)
+                #expect(try await world.store.use(logoutToken: "t", of: "idp", until: now + 60_000, now: now))
+                #expect(try await world.store.hasUsed(logoutToken: "t", of: "idp", now: now))
                 try await eventually("the sweep has ended s4") { try await world.ask("s4") == .revoked }
                 #expect(try await world.logout("s2", at: now) == .ended)
                 try await world.store.revoke("r1", of: user, until: now + 60_000, now: now)
