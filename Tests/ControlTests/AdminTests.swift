@@ -170,7 +170,7 @@ struct AdminTests {
             }
             let renewed = try Login(await world.refresh(login.refresh))
             _ = try await world.call(.POST, "/auth/logout", token: login.access)
-            for token in [login.access, login.refresh, renewed.refresh, "garbage", login.access.dropLast(4) + "AAAA", ""] {
+            for token in [login.access, login.refresh, renewed.refresh, "garbage", login.access.dropLast(4) + "AAAA"] {
                 #expect(try await world.admin(.POST, "/v1/introspect", form: "token=\(token)").text == #"{"active":false}"#)
             }
             world.store.stop()

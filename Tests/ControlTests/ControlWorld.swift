@@ -74,15 +74,15 @@ final class ControlWorld: Sendable {
 
     /// A call through the socket of the session API, as the data plane makes it.
     func call(
-        _ method: HTTPMethod, _ target: String, token: String? = nil, cookie: String? = nil, json: String? = nil, fields: [(String, String)] = [],
-        client: String = "192.0.2.1"
+        _ method: HTTPMethod, _ target: String, token: String? = nil, cookie: String? = nil, json: String? = nil, type: String = "application/json",
+        fields: [(String, String)] = [], client: String = "192.0.2.1"
     ) async throws -> Reply {
         var all = [
             ("X-Portcullis-Client", client), ("X-Portcullis-Scheme", "https"), ("X-Portcullis-Host", "app.example"), ("X-Request-Id", "request-1"),
         ]
         all += fields
         if let cookie { all.append(("Cookie", cookie)) }
-        return try await send(method, socket: plane.apiSocketPath, target, token: token, body: json, type: "application/json", fields: all)
+        return try await send(method, socket: plane.apiSocketPath, target, token: token, body: json, type: type, fields: all)
     }
 
     /// A call to the admin listener.

@@ -17,6 +17,7 @@ final class FaultyStore: SessionStore {
 
     private struct State {
         var isUp = true
+        var callsLeft = Int.max
         var wasEverUp = true
         var entries: [UserID: [String: Entry]] = [:]
         var revoked: [UserID: [String: Int64]] = [:]
@@ -29,9 +30,12 @@ final class FaultyStore: SessionStore {
     private let state = Mutex(State())
 
     func stop() { state.withLock { $0.isUp = false } }
+    /// Does that many calls more.
+    func stop(afterCalls calls: Int) { state.withLock { $0.callsLeft = calls } }
     func start() {
         state.withLock { state in
             state.isUp = true
+            state.callsLeft = .max
             state.wasEverUp = true
         }
     }
@@ -50,7 +54,11 @@ final class FaultyStore: SessionStore {
     func forgetRecord(_ session: String, of user: UserID) { state.withLock { _ = $0.entries[user]?.removeValue(forKey: session) } }
 
     private func use<Result: Sendable>(_ body: (inout State) -> sending Result) throws(StoreUnavailable) -> Result {
-        let result = state.withLock { state in state.isUp ? body(&state) : nil }
+        let result = state.withLock { state in
+            guard state.isUp, state.callsLeft > 0 else { return nil as Result? }
+            state.callsLeft -= 1
+            return body(&state)
+        }
         guard let result else { throw StoreUnavailable("stopped by the test") }
         return result
     }
