@@ -145,7 +145,8 @@ struct SessionAPI: Sendable {
 
     private func logoutAll(_ call: Call) async throws -> ControlAnswer {
         let caller = try await liveCaller(call)
-        let count = try await sessions.endAll(of: caller.user, reason: .logoutAll, issuedAt: caller.issuedAt, tokenEnd: caller.token.acceptUntil, configuration: call.configuration)
+        let count = try await sessions.endAll(
+            of: caller.user, reason: .logoutAll, issuedAt: caller.issuedAt, tokenEnd: caller.token.acceptUntil, configuration: call.configuration)
         audit.record(.logoutAll, user: caller.user, session: caller.session, client: call.request.client, now: sessions.now())
         var answer = ControlAnswer.json { $0.member("revoked", Int64(count)) }
         answer.setCookies(call.configuration.cookieRemovals())
