@@ -27,7 +27,7 @@ package final class VerifiedToken: Sendable {
     init(checking token: borrowing AuthenticToken, now: Double) throws(TokenRefusal) {
         let issuer = token.issuer
         let claims = token.claims
-        // A logout token whose `typ` says nothing is no access token either: it has user and session, but its issuer gave it to nobody to log in with.
+        // A logout token whose `typ` says nothing is no access token either: it has user and session, but was given to nobody to be let in with.
         guard token.type == .unsaid || token.type == .accessToken, !LogoutToken.isMeant(by: claims) else { throw .claims }
         guard let expiresAt = try token.time("exp") else { throw .claims }
         issuedAt = try token.time("iat")

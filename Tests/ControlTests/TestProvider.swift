@@ -6,7 +6,7 @@ import Tokens
 
 @testable import Control
 
-/// Identity providers that share a key: `reg` and `rev` send logout tokens, `off` could but is not listened to, `free` has sessions that nobody asks about.
+/// Identity providers that share a key: `reg` and `rev` send logout tokens, `off` is not listened to, and nobody is asked about the sessions of `free`.
 struct TestProvider {
     let key: SigningKey
 

@@ -4,8 +4,8 @@
 import Sessions
 import Tokens
 
-/// OpenID Connect Back-Channel Logout 1.0 (contract §5, Back-channel): an identity provider says, server to server, that a session has ended. It has no
-/// cookies and no origin; the signed logout token is all the proof that there is.
+/// OpenID Connect Back-Channel Logout 1.0 (contract §5, Back-channel): an identity provider says, server to server, that a session has ended. It
+/// has no cookies and no origin; the signed logout token is all the proof that there is.
 extension SessionAPI {
     /// Milliseconds that a used token is remembered beyond its end, as the gateways of a fleet have different clocks.
     private static let clockTolerance: UnixMilliseconds = 60_000
@@ -14,9 +14,10 @@ extension SessionAPI {
     ///
     /// A token counts as used only when its logout has taken effect, so the order is: look, end, mark.
     /// - Whatever fails before the mark leaves the token as it was, and ending what has ended changes nothing: the sender can repeat it.
-    /// - The look is what keeps a replay from ending sessions that began since. It is not one step with the end: a `jti` counts for its issuer, a
-    ///   session's keys are in the slot of its user. So a copy that passes the look while the first is still at work, no longer than two answers of
-    ///   the store may take (`command_timeout`), ends once more what such a copy may end; of all that run at once one gets 200, and by then all was ended.
+    /// - The look is what keeps a replay from ending sessions that began since. It is not one step with the end: a `jti` counts for its issuer, and
+    ///   a session's keys are in the slot of its user. So a copy that looks before the first has marked, and ends after the user has logged in
+    ///   again, ends that, too. For that it has to come while the first is still unanswered, and to end within two answers of the store
+    ///   (`command_timeout`): a replay that comes after the first was answered never can. Of all that run at once one gets 200.
     /// - Where the store takes the mark and its answer is lost, the sender gets 503 and then 400, of a logout that has taken effect.
     func backchannelLogout(_ call: Call) async throws -> ControlAnswer {
         let configuration = call.configuration
