@@ -9,7 +9,9 @@ RELEASE := -c release --static-swift-stdlib
 BINARY := .build/release/portcullis
 
 BUILD_PACKAGES := libhiredis-dev libssl-dev libcrypt-dev zlib1g-dev pkg-config
-TEST_PACKAGES := redis-server openssl curl
+TEST_PACKAGES := redis-server openssl curl python3-venv
+# Python tools of the tests, see Tests/requirements.txt.
+TEST_PYTHON := .build/python
 
 .PHONY: help run build test fuzz compare lint format clean packages test-packages compare-packages
 
@@ -31,7 +33,7 @@ build: packages
 # One target after the other: each brings servers of its own, and all at once would measure the machine.
 TEST_TARGETS := $(notdir $(wildcard Tests/*Tests))
 
-test: packages test-packages
+test: packages test-packages $(TEST_PYTHON)/ready
 	$(SWIFT) build --build-tests
 	@set -e; for target in $(TEST_TARGETS); do echo "== $$target"; $(SWIFT) test --skip-build --filter "^$$target\."; done
 
@@ -57,6 +59,9 @@ packages:
 
 test-packages:
 	@.ci/packages $(TEST_PACKAGES)
+
+$(TEST_PYTHON)/ready: Tests/requirements.txt | test-packages
+	@.ci/python $(TEST_PYTHON) $<
 
 compare-packages:
 	@.ci/packages nginx wrk redis-server openssl python3 util-linux

@@ -11,53 +11,29 @@ struct AdminAPI: Sendable {
     let dataPlane: any DataPlane
     let metrics: ControlMetrics
     let audit: Audit
+    let descriptions: Descriptions
     let keyUnknown: @Sendable (_ issuer: String) -> Void
 
     typealias Call = SessionAPI.Call
 
     func answer(_ call: Call) async throws -> ControlAnswer {
-        let segments = call.request.path.segments.map { String(decoding: $0, as: UTF8.self) }
-        func only(_ allowed: HTTPRequest.Method...) throws(Refusal) {
-            guard allowed.contains(call.request.method) else { throw .methodNotAllowed(allowed) }
-        }
-        switch segments {
-        case ["healthz"]:
-            try only(.get, .head)
-            return .json { $0.member("status", "ok") }
-        case ["readyz"]:
-            try only(.get, .head)
-            return readiness()
-        case ["metrics"]:
-            try only(.get, .head)
+        let segments = call.request.path.segments
+        // Whether there is such a call below is nothing for who has no token, either.
+        if segments.first == Array("v1".utf8) { try authorise(call) }
+        switch try AdminCall.table.call(call.request.method, at: segments) {
+        case .health: return .json { $0.member("status", "ok") }
+        case .readiness: return readiness()
+        case .metrics:
             let text = await dataPlane.metricsText() + metrics.text(store: sessions.store.health)
             return ControlAnswer(status: .ok, contentType: "text/plain; version=0.0.4; charset=utf-8", body: Array(text.utf8))
-        default:
-            guard segments.first == "v1" else { throw Refusal.notFound }
-            try authorise(call)
-        }
-        switch (segments.dropFirst().first, segments.count) {
-        case ("users", 4) where segments[3] == "sessions":
-            try only(.post, .get, .delete)
-            let user = try user(call)
-            switch call.request.method {
-            case .post: return try await create(call, user)
-            case .delete: return try await endAll(call, user)
-            default: return try await sessions.list(of: user, current: nil, configuration: call.configuration)
-            }
-        case ("users", 5) where segments[3] == "sessions":
-            try only(.put, .delete)
-            let user = try user(call)
-            guard let session = Self.name(call.request.path.segments[4]), IdentifierRules.isSession(session) else {
-                throw Refusal.badRequest("the path names no session")
-            }
-            return call.request.method == .put ? try await register(call, session, user) : try await end(call, session, user)
-        case ("introspect", 2):
-            try only(.post)
-            return try await introspect(call)
-        case ("revoke", 2):
-            try only(.post)
-            return try await revoke(call)
-        default: throw Refusal.notFound
+        case .describe: return descriptions.answer(.everything, call.configuration)
+        case .create: return try await create(call, user(call))
+        case .list: return try await sessions.list(of: user(call), current: nil, configuration: call.configuration)
+        case .endAll: return try await endAll(call, user(call))
+        case .register: return try await register(call, session(call), user(call))
+        case .end: return try await end(call, session(call), user(call))
+        case .introspect: return try await introspect(call)
+        case .revoke: return try await revoke(call)
         }
     }
 
@@ -88,6 +64,14 @@ struct AdminAPI: Sendable {
             throw .badRequest("namespace is none of an issuer's")
         }
         return UserID(namespace: namespaces.first?.value ?? "", name: name)
+    }
+
+    /// Of `/v1/users/{user}/sessions/{sid}`.
+    private func session(_ call: Call) throws(Refusal) -> String {
+        guard let session = Self.name(call.request.path.segments[4]), IdentifierRules.isSession(session) else {
+            throw .badRequest("the path names no session")
+        }
+        return session
     }
 
     /// A decoded path segment that can be a name; `.` and `..` are none.

@@ -54,8 +54,12 @@ package final class ControlPlane: Service, Sendable {
         self.logger = logger
         let sessions = SessionService(store: store, dataPlane: dataPlane, metrics: metrics, now: now)
         let audit = Audit(sink: audit)
-        sessionAPI = SessionAPI(sessions: sessions, hashing: hashing, throttle: LoginThrottle(store: store), audit: audit, keyUnknown: keyUnknown)
-        adminAPI = AdminAPI(sessions: sessions, dataPlane: dataPlane, metrics: metrics, audit: audit, keyUnknown: keyUnknown)
+        let descriptions = Descriptions()
+        sessionAPI = SessionAPI(
+            sessions: sessions, hashing: hashing, throttle: LoginThrottle(store: store), audit: audit, descriptions: descriptions,
+            keyUnknown: keyUnknown)
+        adminAPI = AdminAPI(
+            sessions: sessions, dataPlane: dataPlane, metrics: metrics, audit: audit, descriptions: descriptions, keyUnknown: keyUnknown)
     }
 
     deinit {

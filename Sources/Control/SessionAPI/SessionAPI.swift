@@ -11,6 +11,7 @@ struct SessionAPI: Sendable {
     let hashing: HashingPool
     let throttle: LoginThrottle
     let audit: Audit
+    let descriptions: Descriptions
     /// Told the name of an issuer whose key set did not have a token's key.
     let keyUnknown: @Sendable (_ issuer: String) -> Void
 
@@ -21,44 +22,30 @@ struct SessionAPI: Sendable {
     }
 
     func answer(_ call: Call) async throws -> ControlAnswer {
-        let method = call.request.method
-        func only(_ allowed: HTTPRequest.Method...) throws(Refusal) {
-            guard allowed.contains(method) else { throw .methodNotAllowed(allowed) }
-        }
-        if call.request.path.segments == [Array(".well-known".utf8), Array("jwks.json".utf8)] {
-            try only(.get, .head)
-            return .json(SigningKey.publicKeySet(call.configuration.allKeys))
-        }
-        guard let apiPath = call.configuration.apiPath, let below = call.request.path.segments(below: apiPath) else { throw Refusal.notFound }
-        let segments = below.map { String(decoding: $0, as: UTF8.self) }
-        switch (segments.first, segments.count) {
-        case ("login", 1):
-            try only(.post)
-            return try await login(call)
-        case ("refresh", 1):
-            try only(.post)
-            return try await refresh(call)
-        case ("logout", 1):
-            try only(.post)
-            return try await logout(call)
-        case ("logout-all", 1):
-            try only(.post)
-            return try await logoutAll(call)
-        case ("backchannel-logout", 1) where call.configuration.takesLogoutTokens:
-            try only(.post)
-            return try await backchannelLogout(call)
-        case ("session", 1):
-            try only(.get, .head)
-            return try await current(call)
-        case ("sessions", 1):
-            try only(.get, .head)
+        switch try find(call) {
+        case .login: return try await login(call)
+        case .refresh: return try await refresh(call)
+        case .logout: return try await logout(call)
+        case .logoutAll: return try await logoutAll(call)
+        case .current: return try await current(call)
+        case .list:
             let caller = try await liveCaller(call)
             return try await sessions.list(of: caller.user, current: caller.session, configuration: call.configuration)
-        case ("sessions", 2):
-            try only(.delete)
-            return try await endFromList(call, session: below[below.startIndex + 1])
-        default: throw Refusal.notFound
+        case .endFromList: return try await endFromList(call)
+        case .backchannelLogout:
+            guard call.configuration.takesLogoutTokens else { throw Refusal.notFound }
+            return try await backchannelLogout(call)
+        case .describe: return descriptions.answer(.publicCalls, call.configuration)
+        case .publishKeys: return .json(SigningKey.publicKeySet(call.configuration.allKeys))
         }
+    }
+
+    private func find(_ call: Call) throws(Refusal) -> SessionCall {
+        let method = call.request.method, path = call.request.path
+        if let apiPath = call.configuration.apiPath, let below = path.segments(below: apiPath) {
+            do { return try SessionCall.belowAPIPath.call(method, at: below) } catch .notFound {}
+        }
+        return try SessionCall.elsewhere.call(method, at: path.segments)
     }
 
     // MARK: Login
@@ -166,9 +153,10 @@ struct SessionAPI: Sendable {
         return .json(json.bytes)
     }
 
-    private func endFromList(_ call: Call, session: [UInt8]) async throws -> ControlAnswer {
+    private func endFromList(_ call: Call) async throws -> ControlAnswer {
         let caller = try await liveCaller(call)
-        guard let session = String(validating: session, as: UTF8.self), IdentifierRules.isSession(session) else { throw Refusal.sessionNotFound }
+        guard let name = call.request.path.segments.last, let session = String(validating: name, as: UTF8.self), IdentifierRules.isSession(session)
+        else { throw Refusal.sessionNotFound }
         let isCurrent = session.isIdentical(to: caller.session)
         let ending = try await sessions.end(
             session, of: caller.user, kind: isCurrent ? caller.kind : nil, reason: isCurrent ? .logout : .user,
