@@ -12,13 +12,15 @@ BUILD_PACKAGES := libhiredis-dev libssl-dev libcrypt-dev zlib1g-dev pkg-config
 TEST_PACKAGES := redis-server openssl curl python3-venv
 # Python tools of the tests, see Tests/requirements.txt.
 TEST_PYTHON := .build/python
+BROWSER_PACKAGES := chromium chromium-driver fonts-dejavu-core python3-selenium
 
-.PHONY: help run build test fuzz compare lint format clean packages test-packages compare-packages
+.PHONY: help run build test test-browser fuzz compare lint format clean packages test-packages browser-packages compare-packages
 
 help:
 	@echo 'make run     build and start the demo: gateway, sample service, two users'
 	@echo 'make build   build $(BINARY)'
-	@echo 'make test    build and run every test'
+	@echo 'make test    build and run every test that needs no browser'
+	@echo 'make test-browser   the example of a legacy login, in headless Chromium'
 	@echo 'make fuzz    fuzz every parser of hostile bytes, FUZZ_SECONDS=600 each'
 	@echo 'make compare CPU per request beside nginx, on this machine'
 	@echo 'make lint    check the format of all sources'
@@ -36,6 +38,11 @@ TEST_TARGETS := $(notdir $(wildcard Tests/*Tests))
 test: packages test-packages $(TEST_PYTHON)/ready
 	$(SWIFT) build --build-tests
 	@set -e; for target in $(TEST_TARGETS); do echo "== $$target"; $(SWIFT) test --skip-build --filter "^$$target\."; done
+
+# Debian's selenium is for Debian's Python. Built as the tests are: what has been built for them is not built again.
+test-browser: packages browser-packages
+	$(SWIFT) build --build-tests
+	PORTCULLIS=$$($(SWIFT) build --show-bin-path)/portcullis /usr/bin/python3 deploy/examples/legacy-login/test_browser.py
 
 FUZZ_SECONDS ?= 600
 fuzz: packages test-packages
@@ -62,6 +69,9 @@ test-packages:
 
 $(TEST_PYTHON)/ready: Tests/requirements.txt | test-packages
 	@.ci/python $(TEST_PYTHON) $<
+
+browser-packages:
+	@.ci/packages $(BROWSER_PACKAGES)
 
 compare-packages:
 	@.ci/packages nginx wrk redis-server openssl python3 util-linux

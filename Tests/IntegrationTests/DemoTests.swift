@@ -31,30 +31,49 @@ struct DemoTests {
         return zip(lines, printed).map { Step(line: $0, printed: $1) }
     }
 
+    /// Two devices that are logged in, and then one that is not any more, with the reason.
+    private func expectLists(_ printed: [String]) {
+        guard printed.count == 2 else {
+            Issue.record("\(printed.count) lists")
+            return
+        }
+        for (list, phone) in zip(printed, ["\"revoked\":false", "\"revoke_reason\":\"user\""]) {
+            let sessions = list.split(separator: "\n").filter { $0.contains("\"session_id\"") }
+            #expect(sessions.count == 2, "\(list)")
+            #expect(sessions.contains { $0.contains("\"device\":\"laptop\"") && $0.contains("\"current\":true") && $0.contains("\"revoked\":false") })
+            #expect(sessions.contains { $0.contains("\"device\":\"phone\"") && $0.contains("\"current\":false") && $0.contains(phone) })
+        }
+    }
+
     private func expectTheStory(_ demo: PortcullisProcess, port: Int) async throws {
         let steps = try await walk(demo)
-        // 1: nobody, public. 2: three logins. 3: three are let in. 4: logout of the phone. 5: login, logout-all, what is left. 6: metrics.
-        let statuses = ["401", "200", "", "", "", "200", "200", "200", "204", "401", "200", "", "200", "401", "401", "200", ""]
+        // 1: nobody, public. 2: three logins. 3: three are let in. 4: the list. 5: the phone is ended from it. 6: the list. 7: login and logout.
+        // 8: login, logout-all, what is left. 9: metrics, description.
+        let statuses = [
+            "401", "200", "", "", "", "200", "200", "200", "", "", "204", "401", "200", "", "", "204", "401", "", "200", "401", "401", "200", "", "",
+        ]
         #expect(steps.count == statuses.count)
         for (step, status) in zip(steps, statuses) {
             if step.line.hasPrefix("curl"), step.line.contains("%{http_code}") {
                 #expect(step.printed.hasSuffix("\(status)\n"), "\(step)")
-            } else if status.isEmpty, !step.line.contains("/metrics") {
-                #expect(step.line.contains("/auth/login") && step.printed.isEmpty, "\(step)")
+            } else {
+                #expect(status.isEmpty && step.printed.isEmpty == !step.line.hasPrefix("curl"), "\(step)")
             }
         }
+        expectLists(steps.filter { $0.line.hasPrefix("curl") && $0.line.contains("/auth/sessions ") }.map(\.printed))
         let asked = steps.filter { $0.line.contains("/orders") && $0.printed.hasSuffix("200\n") }
-        #expect(asked.count == 5)
+        #expect(asked.count == 5, "three, the laptop, Bob")
         for step in asked {
             let user = step.line.contains("$BOB") ? "bob" : "alice"
             #expect(step.printed.contains("asked for GET /orders\n") && step.printed.contains("X-Auth-User: \(user)\n"), "\(step)")
         }
         #expect(steps.contains { $0.line.contains("logout-all") && $0.printed == "{\"revoked\":2} 200\n" })
-        #expect(steps.last?.printed.contains("\nportcullis_requests_total{") == true)
+        #expect(steps.dropLast().last?.printed.contains("\nportcullis_requests_total{") == true)
+        #expect(steps.last?.printed.hasPrefix("{\"openapi\":\"3.1") == true)
         #expect(demo.output.contains("127.0.0.1:\(port)"))
 
         let audit = demo.output.split(separator: "\n").filter { $0.hasPrefix("{") }
-        #expect(audit.count == 6, "four logins, a logout and a logout-all")
+        #expect(audit.count == 8, "five logins, one from the list, a logout and a logout-all")
         demo.send(signal: SIGINT)
         #expect(try await demo.exit() == 0)
         #expect(demo.errors.isEmpty)
