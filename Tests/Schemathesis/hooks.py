@@ -2,14 +2,20 @@
 # SPDX-FileCopyrightText: The Portcullis authors
 """What schemathesis cannot make up: credentials of sessions that are active, and names of things that are there.
 
-PORTCULLIS_ADMIN is the admin listener's URL, PORTCULLIS_ADMIN_TOKEN its token; PORTCULLIS_CREDENTIALS is `valid` or `none`. Which statuses each operation
+PORTCULLIS_ADMIN is the admin listener's URL, PORTCULLIS_ADMIN_TOKEN its token, PORTCULLIS_ISSUER an issuer that sends logout tokens and
+PORTCULLIS_ISSUER_SECRET its key; PORTCULLIS_CREDENTIALS is `valid` or `none`. Which statuses each operation
 answered is written to the file PORTCULLIS_STATUSES at the end, so that the test can tell a run that reached nothing.
 """
 
 import atexit
+import base64
+import hashlib
+import hmac
 import itertools
 import json
 import os
+import time
+import uuid
 
 import requests
 import schemathesis
@@ -31,6 +37,17 @@ def session():
     return answer.json()
 
 
+def logout_token():
+    """As the identity provider of the test signs it (OpenID Connect Back-Channel Logout 1.0 §2.4)."""
+    now = int(time.time())
+    claims = {"iss": os.environ["PORTCULLIS_ISSUER"], "aud": "api", "sub": USER, "iat": now, "exp": now + 60, "jti": str(uuid.uuid4())}
+    claims["events"] = {"http://schemas.openid.net/event/backchannel-logout": {}}
+    parts = [json.dumps(part).encode() for part in ({"alg": "HS256", "typ": "logout+jwt"}, claims)]
+    signed = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
+    mac = hmac.new(os.environ["PORTCULLIS_ISSUER_SECRET"].encode(), signed, hashlib.sha256).digest()
+    return (signed + b"." + base64.urlsafe_b64encode(mac).rstrip(b"=")).decode()
+
+
 def body_of(operation, issued):
     """A body that means something, for the calls that take one; of those that take either token alternately."""
     token = issued["refresh_token"] if next(calls) % 2 else issued["access_token"]
@@ -39,6 +56,7 @@ def body_of(operation, issued):
         "refresh": {"refresh_token": issued["refresh_token"]},
         "logout": {},
         "registerSession": {"expires_at": "2099-01-31T12:34:56Z"},
+        "backchannelLogout": {"logout_token": logout_token()},
         "introspect": {"token": token},
         "revoke": {"token": token},
     }.get(operation)
