@@ -51,6 +51,7 @@ let package = Package(
                 "HTTPRules", "WallTime", "Tokens", "Sessions", "PeerTLS", "CCrypt", .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"), .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
             ] + nio),
         .target(
             name: "Settings",

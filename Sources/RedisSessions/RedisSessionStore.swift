@@ -218,17 +218,27 @@ package final class RedisSessionStore: SessionStore {
         return fields.record(session, user, isMember: isMember == 1, logouts: [], now: nil)
     }
 
-    package func countFailures(_ key: String, adding: Int, window: UnixMilliseconds, now: UnixMilliseconds) async throws(StoreUnavailable) -> Int {
-        if adding == 0 {
-            switch try await call(RedisCommand([Array("GET".utf8), keys.failures(key)])) {
-            case .null: return 0
-            case .bulk(let digits): return Int(String(decoding: digits, as: UTF8.self)) ?? 0
-            default: throw Self.odd
-            }
+    package func beginAttempt(
+        _ id: String, under key: String, rules: AttemptRules, now: UnixMilliseconds
+    ) async throws(StoreUnavailable) -> AttemptStart {
+        let reply = try await run(
+            SessionScripts.beginAttempt, keys: [keys.failures(key)],
+            arguments: [Array(id.utf8), text(Int64(rules.limit)), text(rules.window)])
+        switch reply.bytes.map({ String(decoding: $0, as: UTF8.self) }) {
+        case "admitted": return .admitted
+        case "limited": return .limited
+        case "crowded": return .crowded
+        default: throw Self.odd
         }
-        let reply = try await run(SessionScripts.countFailures, keys: [keys.failures(key)], arguments: [text(Int64(adding)), text(window)])
-        guard case .integer(let count) = reply else { throw Self.odd }
-        return Int(count)
+    }
+
+    package func endAttempt(
+        _ id: String, under key: String, failed: Bool, rules: AttemptRules, now: UnixMilliseconds
+    ) async throws(StoreUnavailable) {
+        let reply = try await run(
+            SessionScripts.endAttempt, keys: [keys.failures(key)],
+            arguments: [Array(id.utf8), Array((failed ? "1" : "0").utf8), text(rules.window)])
+        guard reply.bytes == Array("done".utf8) else { throw Self.odd }
     }
 
     // MARK: Asking Redis

@@ -44,6 +44,9 @@ struct SessionKeys: Sendable {
     /// Sorted set of `{U}` by the next end of a session of that user: what the sweep has to look at (`EndSweep`).
     var due: [UInt8] { prefix + Array("due".utf8) }
 
+    /// Stream: a copy of the audit log (`AuditStream`).
+    var audit: [UInt8] { prefix + Array("audit".utf8) }
+
     func tag(_ user: UserID) -> [UInt8] {
         var tag: [UInt8] = []
         KeyEncoding.appendTag(of: user, to: &tag)

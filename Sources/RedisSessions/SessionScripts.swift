@@ -203,13 +203,39 @@ enum SessionScripts {
             return {'rotated', redis.call('HGETALL', KEYS[2])}
             """)
 
-    /// KEYS failures. ARGV adding, window.
-    static let countFailures = RedisScript(
+    /// Redis' own clock: the gateways of a fleet must agree about what is over.
+    private static let clock = """
+        local time = redis.call('TIME')
+        local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
         """
-        local count = redis.call('INCRBY', KEYS[1], ARGV[1])
-        if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-        return count
-        """)
+
+    /// KEYS failures. ARGV id, limit, window. A sorted set by time: `r` and the id of an attempt that runs, `f` and that of one that has failed.
+    static let beginAttempt = RedisScript(
+        clock + """
+            redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[3])
+            local count, failed = 0, 0
+            for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+              count = count + 1
+              if string.sub(member, 1, 1) == 'f' then failed = failed + 1 end
+            end
+            if failed >= tonumber(ARGV[2]) then return 'limited' end
+            if count >= tonumber(ARGV[2]) then return 'crowded' end
+            redis.call('ZADD', KEYS[1], now, 'r' .. ARGV[1])
+            redis.call('PEXPIRE', KEYS[1], ARGV[3])
+            return 'admitted'
+            """)
+
+    /// KEYS failures. ARGV id, failed, window.
+    static let endAttempt = RedisScript(
+        clock + """
+            redis.call('ZREM', KEYS[1], 'r' .. ARGV[1])
+            if ARGV[2] == '1' then
+              redis.call('ZADD', KEYS[1], now, 'f' .. ARGV[1])
+              redis.call('PEXPIRE', KEYS[1], ARGV[3])
+            end
+            return 'done'
+            """)
 
     private static let keepDue = """
         local function keep_due(at)

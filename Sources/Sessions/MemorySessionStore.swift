@@ -31,7 +31,7 @@ package final class MemorySessionStore: SessionStore {
 
     struct State {
         var users: [UserID: User] = [:]
-        var failures: [ExactText: (count: Int, until: UnixMilliseconds)] = [:]
+        var attempts = AttemptLedger()
         /// Logout tokens by issuer and `jti`, and until when they are remembered.
         var usedTokens: [UsedToken: UnixMilliseconds] = [:]
         var nextSweep: UnixMilliseconds = 0
@@ -179,15 +179,12 @@ package final class MemorySessionStore: SessionStore {
         }
     }
 
-    package func countFailures(_ key: String, adding: Int, window: UnixMilliseconds, now: UnixMilliseconds) async -> Int {
-        state.withLock { state in
-            state.sweep(now, every: Self.sweepInterval)
-            var entry = state.failures[key] ?? (0, 0)
-            if entry.until <= now { entry = (0, now + window) }
-            entry.count += adding
-            if entry.count > 0 { state.failures[key] = entry }
-            return entry.count
-        }
+    package func beginAttempt(_ id: String, under key: String, rules: AttemptRules, now: UnixMilliseconds) async -> AttemptStart {
+        state.withLock { $0.attempts.begin(id, under: key, rules: rules, now: now) }
+    }
+
+    package func endAttempt(_ id: String, under key: String, failed: Bool, rules: AttemptRules, now: UnixMilliseconds) async {
+        state.withLock { $0.attempts.end(id, under: key, failed: failed, rules: rules, now: now) }
     }
 
     package func hasUsed(logoutToken tokenID: String, of issuer: String, now: UnixMilliseconds) async -> Bool {
@@ -248,7 +245,6 @@ extension MemorySessionStore.State {
             if let before = user.revokedBefore, before.until <= now { user.revokedBefore = nil }
             users[id] = user.isEmpty ? nil : user
         }
-        failures = failures.filter { $0.value.until > now }
         usedTokens = usedTokens.filter { $0.value > now }
     }
 }

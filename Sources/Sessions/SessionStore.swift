@@ -144,8 +144,16 @@ package protocol SessionStore: Sendable {
     /// The session whose current (or, with `provenOrigin`, any) refresh token this is, without changing anything; nil if there is none.
     func record(_ session: String, of user: UserID, currentHash: [UInt8]?) async throws(StoreUnavailable) -> SessionRecord?
 
-    /// Counts a failed login under `key` and returns how many there were within the window; zero `adding` only asks.
-    func countFailures(_ key: String, adding: Int, window: UnixMilliseconds, now: UnixMilliseconds) async throws(StoreUnavailable) -> Int
+    /// Asks whether a login may be judged and, where it may, counts it as running until `endAttempt`: in one step for the fleet, so that logins at
+    /// the same moment cannot fail more often than the rules allow. Not known to have taken effect when it throws: then it ends by its time.
+    ///
+    /// - Parameters:
+    ///   - id: the attempt's own, and nobody else's.
+    ///   - key: what failures are counted by; any text.
+    func beginAttempt(_ id: String, under key: String, rules: AttemptRules, now: UnixMilliseconds) async throws(StoreUnavailable) -> AttemptStart
+
+    /// Ends an attempt that was admitted; only one that has failed goes on counting.
+    func endAttempt(_ id: String, under key: String, failed: Bool, rules: AttemptRules, now: UnixMilliseconds) async throws(StoreUnavailable)
 
     /// Whether the logout token that its issuer calls `tokenID` (`jti`) has been used, anywhere in the fleet. Changes nothing.
     ///

@@ -35,7 +35,7 @@ final class ControlWorld: Sendable {
         var configuration = ControlConfiguration()
         let key = try SigningKey.generate(.eddsa).key
         configuration.signingKey = key
-        configuration.users = try UsersFile(parsing: Array(users.utf8))
+        configuration.login = .usersFile(try UsersFile(parsing: Array(users.utf8)))
         configuration.adminToken = Array(adminToken.utf8)
         try change(&configuration)
         configuration.trustOwnTokens()

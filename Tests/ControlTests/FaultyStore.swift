@@ -22,7 +22,8 @@ final class FaultyStore: SessionStore {
         var entries: [UserID: [String: Entry]] = [:]
         var revoked: [UserID: [String: Int64]] = [:]
         var before: [UserID: RevokedBefore] = [:]
-        var failures: [String: Int] = [:]
+        /// Ids by key, each with whether it has failed.
+        var attempts: [String: [String: Bool]] = [:]
         /// By issuer and id, until when they are remembered.
         var usedTokens: [String: UnixMilliseconds] = [:]
     }
@@ -46,7 +47,10 @@ final class FaultyStore: SessionStore {
         }
     }
 
-    var failureKeys: [String: Int] { state.withLock { $0.failures } }
+    /// By key, how many have failed.
+    var failures: [String: Int] { state.withLock { $0.attempts.mapValues { $0.values.count { $0 } } } }
+    /// How many login attempts nobody has ended, over all keys.
+    var runningAttempts: Int { state.withLock { $0.attempts.values.reduce(0) { $0 + $1.values.count { !$0 } } } }
     var usedTokens: [String: UnixMilliseconds] { state.withLock { $0.usedTokens } }
     func revokedIDs(of user: UserID) -> [String: Int64] { state.withLock { $0.revoked[user] ?? [:] } }
     func revokedBefore(of user: UserID) -> RevokedBefore? { state.withLock { $0.before[user] } }
@@ -157,10 +161,13 @@ final class FaultyStore: SessionStore {
         }
     }
 
-    func countFailures(_ key: String, adding: Int, window: UnixMilliseconds, now: UnixMilliseconds) async throws(StoreUnavailable) -> Int {
+    func beginAttempt(_ id: String, under key: String, rules: AttemptRules, now: UnixMilliseconds) async throws(StoreUnavailable) -> AttemptStart {
         try use { state in
-            state.failures[key, default: 0] += adding
-            return state.failures[key] ?? 0
+            let attempts = state.attempts[key] ?? [:]
+            guard attempts.values.count(where: { $0 }) < rules.limit else { return .limited }
+            guard attempts.count < rules.limit else { return .crowded }
+            state.attempts[key, default: [:]][id] = false
+            return .admitted
         }
     }
 
@@ -170,6 +177,12 @@ final class FaultyStore: SessionStore {
 
     func use(logoutToken tokenID: String, of issuer: String, until: UnixMilliseconds, now: UnixMilliseconds) async throws(StoreUnavailable) -> Bool {
         try use { $0.usedTokens.updateValue(until, forKey: "\(issuer) \(tokenID)") == nil }
+    }
+
+    func endAttempt(
+        _ id: String, under key: String, failed: Bool, rules: AttemptRules, now: UnixMilliseconds
+    ) async throws(StoreUnavailable) {
+        try use { $0.attempts[key, default: [:]][id] = failed ? true : nil }
     }
 
     func lookup(on eventLoop: any EventLoop) -> SessionLookup { SessionLookup() }

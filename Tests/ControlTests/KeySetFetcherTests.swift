@@ -55,7 +55,7 @@ struct KeySetFetcherTests {
     private static func keys(_ key: SigningKey) -> String { String(decoding: SigningKey.publicKeySet([key]), as: UTF8.self) }
 
     private static func source(_ url: String, refresh: Int64 = 600_000) -> KeySource {
-        KeySource(issuer: "idp", url: url, refresh: refresh, ca: nil, algorithms: Set(JOSEAlgorithm.allCases))
+        KeySource(issuer: "idp", url: url, refresh: refresh, authorities: [], algorithms: Set(JOSEAlgorithm.allCases))
     }
 
     private static func run(_ sources: [KeySource], _ body: (KeySetFetcher, Recorded<String>) async throws -> Void) async throws {

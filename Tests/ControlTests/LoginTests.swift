@@ -99,7 +99,7 @@ struct LoginTests {
             #expect(try await world.call(.POST, "/login", json: "{}").status == 404)
         }
         let body = #"{"username":"alice","password":"password of alice"}"#
-        let withoutUsers = try await ControlWorld(ControlWorld.configuration { $0.users = nil })
+        let withoutUsers = try await ControlWorld(ControlWorld.configuration { $0.login = nil })
         #expect(try await withoutUsers.call(.POST, "/auth/login", json: body).code == "route_not_found")
         await withoutUsers.end()
         let withoutKey = try await ControlWorld(ControlWorld.configuration { $0.signingKey = nil })
@@ -151,7 +151,7 @@ struct LoginTests {
     func keys() async throws {
         try await ControlWorld.run { world in
             _ = try await world.call(.POST, "/auth/login", json: #"{"username":"alice","password":"wrong"}"#)
-            let keys = world.store.failureKeys
+            let keys = world.store.failures
             #expect(keys.count == 2 && keys.values.allSatisfy { $0 == 1 } && keys.keys.allSatisfy { !$0.contains("alice") })
         }
     }
@@ -164,7 +164,7 @@ struct LoginTests {
                 return try await tasks.reduce(into: [UInt]()) { $0.append($1) }
             }
             #expect(statuses.count == 60 && statuses.allSatisfy { $0 == 200 })
-            #expect(world.store.failureKeys.values.allSatisfy { $0 == 0 })
+            #expect(world.store.failures.values.allSatisfy { $0 == 0 } && world.store.runningAttempts == 0)
         }
     }
 
@@ -207,7 +207,7 @@ struct LoginTests {
     func namespaceNames() async throws {
         let hash = "$5$rounds=1000$saltsalt$7AgMyv1GxsQqK7a3DezJADVAxd6Nn5sQiozLVIGubI7"
         try await ControlWorld.run({ configuration in
-            configuration.users = try UsersFile(parsing: Array("idp/alice:\(hash)".utf8))
+            configuration.login = .usersFile(try UsersFile(parsing: Array("idp/alice:\(hash)".utf8)))
             let issuer = TrustedIssuer(name: "idp", issuer: "https://idp.example", algorithms: [.eddsa], keys: nil)
             configuration.trustOwnTokens(and: [(issuer, IssuerPolicy(name: "idp", namespace: "idp", sessions: .registered))])
         }) { world in

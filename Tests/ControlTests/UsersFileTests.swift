@@ -9,6 +9,8 @@ import Testing
 struct UsersFileTests {
     private static let sha256 = "$5$rounds=1000$saltsalt$7AgMyv1GxsQqK7a3DezJADVAxd6Nn5sQiozLVIGubI7"
 
+    private static let sha256Of511 = "$5$rounds=1000$saltsalt$9DknICkXtvRKwt.F1bKt0tRvzF8H3N35RogntZyquK5"
+
     private func parse(_ text: String) throws -> UsersFile { try UsersFile(parsing: Array(text.utf8)) }
 
     @Test(
@@ -55,42 +57,47 @@ struct UsersFileTests {
         #expect(problem?.line == line && problem?.description.contains("alice") == false && problem?.description.contains("plain") == false)
     }
 
-    @Test("an unknown user costs what the file's users cost")
-    func decoy() throws {
-        let cheap = "$5$rounds=1000$saltsalt$7AgMyv1GxsQqK7a3DezJADVAxd6Nn5sQiozLVIGubI7"
-        #expect(PasswordHash(Array(cheap.utf8))?.kind == Array("$5$rounds=1000".utf8)[...])
+    @Test("kinds of hashes are told apart by method and cost, not by salt")
+    func kinds() throws {
+        #expect(PasswordHash(Array(Self.sha256.utf8))?.kind == Array("$5$rounds=1000".utf8)[...])
         #expect(PasswordHash(Array("$2y$05$kY9sVbq3S8bT5m4Zr1nWeudBblyop2y2p/JqmGX1UkhFY0YTKNS7y".utf8))?.kind == Array("$2y$05".utf8)[...])
         #expect(PasswordHash(Array("$6$salt$012345678901234567890123".utf8))?.kind == Array("$6".utf8)[...])
     }
-}
 
-@Suite("Hashing pool")
-struct HashingPoolTests {
-    @Test("lets 64 and more wait, refuses what is over its limit, and serves those that wait in the order of their coming")
-    func bounded() async {
-        let pool = HashingPool(threads: 1)
-        let (gate, open) = AsyncStream<Void>.makeStream()
-        let started = AsyncStream<Void>.makeStream()
-        let holder = Task {
-            await pool.withTurn {
-                started.continuation.yield()
-                for await _ in gate {}
-            }
+    @Test("an unknown and a locked user cost what the file's users cost: each kind of hash as often as they have it, and a name always the same")
+    func decoys() throws {
+        let bcrypt = "$2y$05$kY9sVbq3S8bT5m4Zr1nWeudBblyop2y2p/JqmGX1UkhFY0YTKNS7y"
+        let lines = (0..<30).map { "sha\($0):\(Self.sha256)" } + (0..<10).map { "bcrypt\($0):\(bcrypt)" } + ["locked:!\(bcrypt)"]
+        let users = try parse(lines.joined(separator: "\n")), again = try parse(lines.reversed().joined(separator: "\n"))
+        let more = try parse((lines + ["newcomer:\(bcrypt)"]).joined(separator: "\n"))
+        var bcrypts = 0, moved = 0
+        for number in 0..<4000 {
+            let name = number == 0 ? "locked" : "nobody\(number)"
+            let (hash, isUser) = users.hash(of: name)
+            #expect(!isUser)
+            #expect(again.hash(of: name).hash?.kind == hash?.kind, "neither a restart nor another gateway may change it")
+            if hash?.text == Array(bcrypt.utf8) { bcrypts += 1 }
+            if more.hash(of: name).hash?.kind != hash?.kind { moved += 1 }
         }
-        for await _ in started.stream { break }
-        #expect(HashingPool.waitingLimit >= 64)
-        let results = await withTaskGroup(of: Bool.self) { tasks in
-            for _ in 0..<(HashingPool.waitingLimit + 5) { tasks.addTask { await pool.withTurn { true } ?? false } }
-            var results: [Bool] = []
-            // The refused come back first: nobody else can, as long as the turn is held.
-            for await result in tasks {
-                results.append(result)
-                if results.count == 5 { open.finish() }
-            }
-            return results
+        #expect((800...1200).contains(bcrypts), "a quarter of 4000")
+        #expect(moved < 200, "one user more changes few names")
+        #expect(users.hash(of: "bcrypt3").hash?.text == Array(bcrypt.utf8) && users.hash(of: "bcrypt3").isUser)
+    }
+
+    @Test("a password that is longer than crypt(3) takes is a wrong one, and costs what others cost")
+    func longPasswords() throws {
+        // mkpasswd -m sha256crypt -R 1000 -S saltsalt, of 511 times the letter a.
+        let users = try parse("a:\(Self.sha256Of511)")
+        let longest = String(repeating: "a", count: PasswordHash.passwordByteLimit)
+        #expect(users.authenticates("a", password: longest))
+        #expect(!users.authenticates("a", password: longest + "a") && !users.authenticates("a", password: longest + "\u{0}"))
+    }
+
+    @Test("what a client sends is never taken for a method, a cost or a hash")
+    func settings() throws {
+        let users = try parse("alice:\(Self.sha256)\nbob:*\ncarol:!")
+        for text in ["*0", "*1", "*", "!", "", Self.sha256, "$6$rounds=999999999$salt$", "$y$jFT$salt$", "x\n$5$"] {
+            for name in ["alice", "bob", "carol", text] { #expect(!users.authenticates(name, password: text), "\(name) \(text)") }
         }
-        #expect(results.prefix(5).allSatisfy { !$0 } && results.filter { $0 }.count == HashingPool.waitingLimit)
-        _ = await holder.value
-        await pool.shutDown()
     }
 }

@@ -113,27 +113,5 @@ extension EverySessionStore {
                 try await world.expect(.active, "kept")
             }
         }
-
-        @Test("counts failures by key within a window, and asking adds none", arguments: StoreKind.allCases)
-        func failures(kind: StoreKind) async throws {
-            try await StoreWorld.run(kind) { world in
-                func count(_ key: String, _ adding: Int, window: Int64 = 60_000) async throws -> Int {
-                    try await world.store.countFailures(key, adding: adding, window: window, now: systemTime())
-                }
-                #expect(try await count("alice 192.0.2.1", 0) == 0)
-                for number in 1...3 { #expect(try await count("alice 192.0.2.1", 1) == number) }
-                #expect(try await count("alice 192.0.2.1", 0) == 3)
-                #expect(try await count("alice 192.0.2.2", 0) == 0)
-                #expect(try await count("{x}:/% \u{e9}", 1) == 1)
-                let parallel = try await withThrowingTaskGroup(of: Int.self) { group in
-                    for _ in 0..<30 { group.addTask { try await world.store.countFailures("p", adding: 1, window: 60_000, now: systemTime()) } }
-                    return try await group.reduce(into: Set<Int>()) { $0.insert($1) }
-                }
-                #expect(parallel == Set(1...30), "no failure is lost")
-                #expect(try await count("short", 5, window: 100) == 5)
-                try await eventually("the window is over") { try await count("short", 0, window: 100) == 0 }
-                #expect(try await count("short", 1, window: 60_000) == 1)
-            }
-        }
     }
 }

@@ -25,7 +25,7 @@ struct KeyAudit {
     private static let table = [
         ("sessions:\(tag)", "set"), ("session:\(tag):\(user)", "hash"), ("revoked:\(tag)", "set"), ("revoked_before:\(tag)", "string"),
         ("logouts:\(tag)", "zset"), ("records:\(tag)", "zset"), ("ends:\(tag)", "zset"), ("edge:\(user)(?::\\{\(user)\\})?", "string"),
-        ("failures:\(user)", "string"), ("due", "zset"), ("jti:\(user):\(user)", "string"),
+        ("failures:\(user)", "zset"), ("audit", "stream"), ("due", "zset"), ("jti:\(user):\(user)", "string"),
     ]
     private static let fields: Set = [
         "created_at", "last_seen_at", "expires_at", "ip", "user_agent", "device", "claims", "refresh_hash", "previous_hash", "rotated_at",

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
-import Sessions
 import Synchronization
 import Testing
+
+@testable import Sessions
 
 @Suite("Time in the memory store")
 struct MemorySessionStoreTests {
@@ -77,7 +78,9 @@ struct MemorySessionStoreTests {
         #expect(await store.register("long", of: user, expiresAt: clock.now + 600_000, rules: .usual, now: clock.now) == .registered)
         await store.revoke("r1", of: user, until: clock.now + 600_000, now: clock.now)
         await store.revoke("r2", of: other, until: clock.now + 1_000, now: clock.now)
-        #expect(await store.countFailures("f", adding: 3, window: 600_000, now: clock.now) == 3)
+        let rules = AttemptRules(limit: 1, window: 600_000)
+        #expect(await store.beginAttempt("1", under: "f", rules: rules, now: clock.now) == .admitted)
+        await store.endAttempt("1", under: "f", failed: true, rules: rules, now: clock.now)
         for _ in 1...5 {
             clock.advance(61_000)
             _ = await store.create(
@@ -85,8 +88,29 @@ struct MemorySessionStoreTests {
                 now: clock.now)
             #expect(await isActive("long"))
             #expect(await !isActive("r1", kind: .revocable, issuedAt: 1))
-            #expect(await store.countFailures("f", adding: 0, window: 600_000, now: clock.now) == 3)
+            #expect(await store.beginAttempt("2", under: "f", rules: rules, now: clock.now) == .limited)
         }
         #expect(store.health == StoreHealth(isUp: true, wasEverUp: true))
+    }
+
+    @Test("remembers the newest failures of a flood of made-up names, and not all of them")
+    func flood() {
+        var ledger = AttemptLedger()
+        let rules = AttemptRules(limit: 1, window: 60_000)
+        func fail(_ name: String) {
+            let start = ledger.begin("1", under: name, rules: rules, now: clock.now)
+            #expect(start == .admitted)
+            ledger.end("1", under: name, failed: true, rules: rules, now: clock.now)
+        }
+        for number in 0..<(AttemptLedger.keyLimit * 3) { fail("\(number)") }
+        #expect(ledger.keyCount <= AttemptLedger.keyLimit * 2)
+        let newest = ledger.begin("2", under: "\(AttemptLedger.keyLimit * 3 - 1)", rules: rules, now: clock.now)
+        #expect(newest == .limited)
+        // All is over, and goes: what is asked next finds nothing, and what was kept is dropped in two windows.
+        for _ in 0..<2 {
+            clock.advance(60_001)
+            fail("one")
+        }
+        #expect(ledger.keyCount <= 2)
     }
 }

@@ -173,7 +173,9 @@ struct RedisKeyTests {
                 _ = try await world.logoutAll(issued: RevokedBefore(moment: 1, until: end), rules: rules, at: now)
                 try await world.login("s4", rules: rules, at: now)
                 try await world.store.revoke("r1", of: StoreWorld.user, until: end, now: now)
-                _ = try await world.store.countFailures("alice", adding: 1, window: 300, now: now)
+                let window = AttemptRules(limit: 30, window: 300)
+                for key in ["failed", "running"] { #expect(try await world.begin("1", under: key, rules: window) == .admitted) }
+                try await world.end("1", under: "failed", failed: true, rules: window)
                 try await eventually("nothing is left") { try KeyAudit(redis).keys.isEmpty }
             }
         }

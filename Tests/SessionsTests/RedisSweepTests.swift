@@ -24,8 +24,11 @@ struct RedisSweepTests {
                     }
                     #expect(try await other.refresh("s2", "first", to: "second", at: now + 20_000) == .reused)
                     try await one.expect(.revoked, "s2")
-                    #expect(try await one.store.countFailures("f", adding: 2, window: 60_000, now: now) == 2)
-                    #expect(try await other.store.countFailures("f", adding: 1, window: 60_000, now: now) == 3)
+                    let once = AttemptRules(limit: 1, window: 60_000)
+                    #expect(try await one.begin("1", rules: once) == .admitted)
+                    #expect(try await other.begin("2", rules: once) == .crowded)
+                    try await one.end("1", failed: true, rules: once)
+                    #expect(try await other.begin("2", rules: once) == .limited)
                 }
             }
         }

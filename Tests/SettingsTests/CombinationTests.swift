@@ -70,6 +70,7 @@ struct CombinationTests {
             Mistake(
                 "store: {redis: ▸{mode: ▸sentinel}}", "store.redis.sentinel_master: is missing: the mode sentinel needs it",
                 "store.redis.mode: sentinel is not supported yet"),
+            Mistake("store: {kind: memory}\nlogging: {audit_stream: ▸{}}", "logging.audit_stream: needs a store of kind redis"),
             // Sessions
             Mistake("sessions: {login: ▸{users_file: users}}", "sessions.login: needs a signing_key: a login issues tokens"),
             Mistake("sessions: {previous_keys: ▸[{file: old.pem}]}", "sessions.previous_keys: needs a signing_key that comes after them"),
@@ -159,9 +160,6 @@ struct CombinationTests {
                 "store: {redis: {mode: ▸sentinel, sentinel_master: m, addresses: [\"a:1\", \"b:1\"]}}",
                 "store.redis.mode: sentinel is not supported yet"),
             Mistake("store: {redis: {mode: ▸cluster}}", "store.redis.mode: cluster is not supported yet"),
-            Mistake(
-                "sessions: {signing_key: {file: signing.pem}, login: {verify_url: ▸\"https://a/\"}}",
-                "sessions.login.verify_url: verify_url is not supported yet"),
             Mistake(
                 "upstreams: {a: {endpoints: [\"a:1\"], balance: ▸least_requests}, b: {endpoints: [\"a:1\"], balance: ▸hash_user}}",
                 "upstreams.a.balance: least_requests is not supported yet", "upstreams.b.balance: hash_user is not supported yet"),

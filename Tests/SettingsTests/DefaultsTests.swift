@@ -24,7 +24,7 @@ struct DefaultsTests {
         #expect(settings.paths.duplicateSlashes == .reject)
         #expect(settings.paths.encodedSlashes == .reject)
         #expect(settings.logging.level == .info)
-        #expect(settings.logging.accessLog)
+        #expect(settings.logging.accessLog && settings.logging.auditStream == nil)
         #expect(settings.shutdown.drain == .seconds(30))
     }
 
@@ -107,7 +107,7 @@ struct DefaultsTests {
         let issuer = try #require(settings.issuers.first)
         #expect(issuer.userClaim == "sub" && issuer.sessionClaim == "sid" && issuer.namespace == "idp" && issuer.sessions == .registered)
         #expect(issuer.leeway == .seconds(30) && !issuer.backchannelLogout && !issuer.anyAudience)
-        guard case .url("https://idp.example/keys", refresh: .seconds(300), ca: nil) = issuer.keys else {
+        guard case .url("https://idp.example/keys", refresh: .seconds(300), authorities: []) = issuer.keys else {
             Issue.record("the keys come from the URL every five minutes: \(issuer.keys)")
             return
         }
@@ -144,13 +144,22 @@ struct DefaultsTests {
         let settings = try folder.read(
             """
             sessions: {api_path: null}
+            logging: {audit_stream: null}
             upstreams: {a: {endpoints: ["127.0.0.1:1"]}}
             routes: [{path: /, upstream: a, login_redirect: ~, when_unavailable: null, rate_limit: }]
             """
         ).settings
-        #expect(settings.sessions.apiPath == nil)
+        #expect(settings.sessions.apiPath == nil && settings.logging.auditStream == nil)
         #expect(settings.routes.count == 1)
         #expect(settings.routes.allSatisfy { $0.loginRedirect == nil && $0.whenUnavailable == nil && $0.rateLimit == nil })
+    }
+
+    @Test("An audit stream has defaults of its own")
+    func auditStream() throws {
+        let usual = try folder.read("logging: {audit_stream: {}}").settings.logging.auditStream
+        #expect(usual?.maxEntries == 100_000 && usual?.retain == .seconds(30 * 86_400))
+        let written = try folder.read("logging: {audit_stream: {max_entries: 5, retain: 1h}}").settings.logging.auditStream
+        #expect(written?.maxEntries == 5 && written?.retain == .seconds(3600))
     }
 
     @Test("Everything that is written is taken over, in the order of the file")

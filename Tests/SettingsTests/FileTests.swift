@@ -151,13 +151,33 @@ struct FileTests {
         #expect(try named.settings.admin.address == .unix(path: "\(current)/\(up)\(folder.path.dropFirst())/run/admin"))
     }
 
-    @Test("An absolute path is taken as it is, and the authority of a URL is told by its absolute path")
+    @Test("An absolute path is taken as it is")
     func absolutePaths() throws {
         try folder.write("token", "t0ken")
         #expect(try folder.read("admin: {token: {file: \(folder.path)/token}}").settings.admin.token == Array("t0ken".utf8))
-        let issuer = "issuers: [{name: n, issuer: i, audiences: [a], algorithms: [ES256], jwks: {url: \"https://a/\", ca: ca.pem}}]"
-        guard case .url(_, _, let ca)? = try folder.read(issuer).settings.issuers.first?.keys else { return }
-        #expect(ca == "\(folder.path)/ca.pem")
+    }
+
+    @Test("The authorities of a URL are read with the configuration, and are other ones when their file is")
+    func authorities() throws {
+        let issuer = "issuers: [{name: n, issuer: i, audiences: [a], algorithms: [ES256], jwks: {url: \"https://a/\", ca: authority}}]"
+        let login = "sessions: {signing_key: {file: signing.pem}, login: {verify_url: \"https://a/\", ca: authority}}"
+        try folder.write("signing.pem", try SigningKey.generate(.eddsa).pem)
+        var seen: [[NIOSSLCertificate]] = []
+        for _ in 1...2 {
+            let certificates = try TestCertificates()
+            defer { certificates.remove() }
+            try folder.copy(certificates.authority, to: "authority")
+            let expected = try NIOSSLCertificate.fromPEMFile(certificates.authority)
+            guard case .url(_, _, let ofKeys)? = try folder.read(issuer).settings.issuers.first?.keys,
+                case .verify("https://a/", let ofLogin)? = try folder.read(login).settings.sessions.login
+            else {
+                Issue.record("read as something else")
+                return
+            }
+            #expect(ofKeys == expected && ofLogin == expected)
+            seen.append(ofKeys)
+        }
+        #expect(seen.count == 2 && seen[0] != seen[1])
     }
 
     // MARK: Changes

@@ -45,7 +45,7 @@ struct IssuerTests {
         switch issuer.keys {
         case .keySet(let keys): #expect(text.contains("file: ") && keys.keys.count == 1)
         case .single(let keys): #expect(!text.contains("jwks") && keys.keys.count == 1)
-        case .url(let url, let refresh, let ca): #expect(url == "https://a/" && refresh == .seconds(1) && ca == nil)
+        case .url(let url, let refresh, let authorities): #expect(url == "https://a/" && refresh == .seconds(1) && authorities.isEmpty)
         }
     }
 

@@ -121,7 +121,11 @@ extension KeySection {
             ]),
         KeySection(
             path: "logging", template: "logging: {@}",
-            keys: [("level", .word("trace, debug, info, notice, warning or error")), ("access_log", .boolean)]),
+            keys: [("level", .word("trace, debug, info, notice, warning or error")), ("access_log", .boolean), ("audit_stream", .mapping)],
+            nullable: ["audit_stream"]),
+        KeySection(
+            path: "logging.audit_stream", template: "logging: {audit_stream: {@}}",
+            keys: [("max_entries", .integer(1...100_000_000)), ("retain", .duration)]),
         KeySection(path: "shutdown", template: "shutdown: {@}", keys: [("drain", .durationOrNothing)]),
     ]
 
@@ -174,6 +178,9 @@ extension KeySection {
         KeySection(
             path: "sessions.login", template: "sessions: {signing_key: {file: signing.pem}, login: {@}}",
             keys: [("users_file", .text), ("verify_url", .text)], others: ["ca"]),
+        KeySection(
+            path: "sessions.login", template: "sessions: {signing_key: {file: signing.pem}, login: {verify_url: \"http://h/\", @}}",
+            keys: [("ca", .text)], others: ["users_file", "verify_url"]),
         KeySection(
             path: "issuers[0]", template: "issuers: [{name: idp, issuer: i, audiences: [a], algorithms: [HS256], secret: \(secret), @}]",
             keys: [

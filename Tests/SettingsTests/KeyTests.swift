@@ -44,7 +44,7 @@ struct KeyTests {
     @Test("An unknown key stands where it was written")
     func placeOfUnknownKey() throws {
         try Mistake(
-            "logging:\n  access_log: true\n  ▸colour: true\n", "logging.colour: is no key here; there are access_log, level"
+            "logging:\n  access_log: true\n  ▸colour: true\n", "logging.colour: is no key here; there are access_log, audit_stream, level"
         ).check()
         try Mistake(
             "paths: {\"é\": 1, ▸x: 2}".replacing("\"é\"", with: "▸\"é\""),

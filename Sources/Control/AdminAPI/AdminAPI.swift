@@ -24,7 +24,7 @@ struct AdminAPI: Sendable {
         case .health: return .json { $0.member("status", "ok") }
         case .readiness: return readiness()
         case .metrics:
-            let text = await dataPlane.metricsText() + metrics.text(store: sessions.store.health)
+            let text = await dataPlane.metricsText() + metrics.text(store: sessions.store.health, droppedAudits: audit.copy?.dropped ?? 0)
             return ControlAnswer(status: .ok, contentType: "text/plain; version=0.0.4; charset=utf-8", body: Array(text.utf8))
         case .describe: return descriptions.answer(.everything, call.configuration)
         case .create: return try await create(call, user(call))

@@ -21,8 +21,8 @@ package struct ControlConfiguration: Sendable {
     package var rules = SessionRules(
         sessionLifetime: 90 * 86_400_000, refreshLifetime: 30 * 86_400_000, reuseWindow: 10_000, retainRevoked: 7 * 86_400_000, maxPerUser: 100)
     package var cookies = CookieRules()
-    /// Who can log in; nil: login is 404.
-    package var users: UsersFile?
+    /// Who vouches for those who log in; nil: login is 404.
+    package var login: LoginMethod?
     /// Nil: the admin API is 404, health and metrics stay.
     package var adminToken: [UInt8]?
     /// One for each of `verifier.issuers`, in the same order: whose users they are and how their sessions are decided.

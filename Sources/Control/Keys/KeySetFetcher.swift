@@ -66,6 +66,7 @@ package final class KeySetFetcher: Service, Sendable {
             state.sources = sources
             if state.isRunning { follow(&state) }
         }
+        Task { await download.keep(sources) }
     }
 
     /// A token named a key that the issuer's set does not have. From any thread; returns at once.

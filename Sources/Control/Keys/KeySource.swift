@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
+import NIOSSL
 import Tokens
 
 /// Where an issuer publishes its keys (`issuers[].jwks` with a `url`).
@@ -10,22 +11,22 @@ package struct KeySource: Sendable, Hashable {
     package var url: String
     /// Milliseconds.
     package var refresh: Int64
-    /// Path of a PEM file with the authorities that are trusted instead of the system's; read when the source is new or changed.
-    package var ca: String?
+    /// Those that are trusted instead of the system's; empty: the system's.
+    package var authorities: [NIOSSLCertificate]
     /// Keys that fit none of them are left out.
     package var algorithms: Set<JOSEAlgorithm>
 
-    package init(issuer: String, url: String, refresh: Int64, ca: String?, algorithms: Set<JOSEAlgorithm>) {
+    package init(issuer: String, url: String, refresh: Int64, authorities: [NIOSSLCertificate], algorithms: Set<JOSEAlgorithm>) {
         self.issuer = issuer
         self.url = url
         self.refresh = refresh
-        self.ca = ca
+        self.authorities = authorities
         self.algorithms = algorithms
     }
 
     /// Whether keys that were fetched for `other` are still what is asked for.
     func hasKeys(of other: KeySource) -> Bool {
-        url == other.url && ca == other.ca && algorithms == other.algorithms
+        url == other.url && authorities == other.authorities && algorithms == other.algorithms
     }
 }
 

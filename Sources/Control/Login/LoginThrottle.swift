@@ -11,25 +11,74 @@ import Tokens
 #endif
 
 /// Failed logins are counted in the store, for the fleet, by user and by client address; correct ones are not.
+///
+/// A login is counted before its password is looked at, and taken back when it was right: so that logins at the same moment, on whatever gateway,
+/// cannot fail more often than contract §5 allows. Where so many run that they may all fail, the next one waits for them.
 struct LoginThrottle: Sendable {
-    /// Failures a minute after which the next attempt is 429. Logins that run at the same moment (`HashingPool`, on every gateway) can pass it by their number:
-    /// it stands so far below the promised 30 a minute for that.
-    static let failureLimit = 20
-    /// Milliseconds.
-    static let window: UnixMilliseconds = 60_000
+    /// Failures of a user, and of an address, in any minute (contract §5); the next attempt is 429.
+    static let rules = AttemptRules(limit: 30, window: 60_000)
+    /// How long a login waits for others of the same user or address, and how long between two questions.
+    static let crowdPatience = Duration.seconds(5)
+    private static let crowdPause = Duration.milliseconds(50)
 
     let store: any SessionStore
+    let now: @Sendable () -> UnixMilliseconds
 
-    /// Whether the next attempt has to wait. Asks for both at once, whoever the user is.
-    func refuses(_ keys: Keys, now: UnixMilliseconds) async throws(StoreUnavailable) -> Bool {
-        let byUser = try await store.countFailures(keys.user, adding: 0, window: Self.window, now: now)
-        let byAddress = try await store.countFailures(keys.address, adding: 0, window: Self.window, now: now)
-        return byUser >= Self.failureLimit || byAddress >= Self.failureLimit
+    /// A login that is counted as running.
+    struct Admission: Sendable {
+        fileprivate let id: String
+        fileprivate let keys: [String]
     }
 
-    func countFailure(_ keys: Keys, now: UnixMilliseconds) async throws(StoreUnavailable) {
-        _ = try await store.countFailures(keys.user, adding: 1, window: Self.window, now: now)
-        _ = try await store.countFailures(keys.address, adding: 1, window: Self.window, now: now)
+    /// Admits a login, or throws `rateLimited`, or `busy` where the others do not come to an end. Asks about user and address at once, whoever the
+    /// user is.
+    func admit(_ user: String, from address: String) async throws -> Admission {
+        let keys = Keys(user: user, address: address), end = ContinuousClock.now + Self.crowdPatience
+        while true {
+            let admission = Admission(id: Base64URL.encode(Digest.randomBytes(9)), keys: [keys.user, keys.address])
+            async let byUser = begin(admission, keys.user)
+            let byAddress = await begin(admission, keys.address)
+            let starts = (user: try await byUser.get(), address: try byAddress.get())
+            if starts == (.admitted, .admitted) { return admission }
+            // What was admitted for one of the two does not run.
+            if starts.user == .admitted { try await finish(admission, keys.user, failed: false).get() }
+            if starts.address == .admitted { try await finish(admission, keys.address, failed: false).get() }
+            guard starts.user != .limited, starts.address != .limited else { throw Refusal.rateLimited }
+            guard .now < end else { throw Refusal.busy }
+            try await Task.sleep(for: Self.crowdPause)
+        }
+    }
+
+    /// It has failed, and goes on counting.
+    func countFailure(_ admission: Admission) async throws(StoreUnavailable) {
+        try await settle(admission, failed: true).get()
+    }
+
+    /// It counts for nothing. Where the store does not take that, it ends by its time.
+    func release(_ admission: Admission) async {
+        _ = await settle(admission, failed: false)
+    }
+
+    private func settle(_ admission: Admission, failed: Bool) async -> Result<Void, StoreUnavailable> {
+        async let first = finish(admission, admission.keys[0], failed: failed)
+        let second = await finish(admission, admission.keys[1], failed: failed)
+        return await first.flatMap { second }
+    }
+
+    private func begin(_ admission: Admission, _ key: String) async -> Result<AttemptStart, StoreUnavailable> {
+        do throws(StoreUnavailable) {
+            return .success(try await store.beginAttempt(admission.id, under: key, rules: Self.rules, now: now()))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private func finish(_ admission: Admission, _ key: String, failed: Bool) async -> Result<Void, StoreUnavailable> {
+        do throws(StoreUnavailable) {
+            return .success(try await store.endAttempt(admission.id, under: key, failed: failed, rules: Self.rules, now: now()))
+        } catch {
+            return .failure(error)
+        }
     }
 
     /// What failures are counted under.

@@ -9,6 +9,9 @@ struct PasswordHash: Sendable {
     /// Longer than any method's output; libcrypt's own limit is 384.
     static let byteLimit = 383
 
+    /// Of a password that can match, in bytes: libcrypt's `CRYPT_MAX_PASSPHRASE_SIZE` without the closing NUL.
+    static let passwordByteLimit = 511
+
     /// Without the closing NUL.
     let text: [UInt8]
 
@@ -48,16 +51,17 @@ struct PasswordHash: Sendable {
 
     /// Hashes `password` and compares in constant time. Milliseconds to seconds of CPU time: never on an event loop.
     ///
-    /// A password with a NUL is no match, as the C interface would see only what stands before it; it costs a hash all the same.
+    /// A password with a NUL is no match, as the C interface would see only what stands before it, nor is one of more than `passwordByteLimit`,
+    /// which libcrypt does not take; each costs a hash all the same.
     func matches(_ password: [UInt8]) -> Bool {
-        let hasNUL = password.contains(0)
+        let phrase = password.filter { $0 != 0 }.prefix(Self.passwordByteLimit)
         var output = [CChar](repeating: 0, count: Self.byteLimit + 1)
-        let status = Self.withCString(hasNUL ? password.filter { $0 != 0 } : password) { phrase in
+        let status = Self.withCString(Array(phrase)) { phrase in
             Self.withCString(text) { setting in portcullis_crypt(phrase, setting, &output, output.count) }
         }
         guard status == 0 else { return false }
         let hash = output.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
-        return Digest.constantTimeEquals(hash, text) && !hasNUL
+        return Digest.constantTimeEquals(hash, text) && phrase.count == password.count
     }
 
     private static func withCString<Result>(_ bytes: [UInt8], _ body: (UnsafePointer<CChar>) -> Result) -> Result {

@@ -8,8 +8,7 @@ import Tokens
 package struct UsersFile: Sendable {
     /// Keyed by the name's bytes: two spellings of one letter are two users.
     private let hashes: [[UInt8]: PasswordHash]
-    /// What an unknown user's password is hashed with, so that it takes as long as a known one's: a hash of the file's most frequent kind.
-    private let decoy: PasswordHash?
+    private let decoys: Decoys
 
     package init(parsing bytes: [UInt8]) throws(UsersFileProblem) {
         var hashes: [[UInt8]: PasswordHash] = [:]
@@ -31,20 +30,57 @@ package struct UsersFile: Sendable {
             hashes[name] = hash
         }
         self.hashes = hashes
-        // It may be some user's: what matches it authenticates nobody (`authenticates`).
-        let frequent = Dictionary(grouping: hashes.values, by: \.kind).values.max { $0.count < $1.count }
-        decoy = frequent?.first ?? PasswordHash.decoy
+        decoys = Decoys(Array(hashes.values))
     }
 
-    /// Whether `password` is the user's. Takes the time of one hash whether there is such a user or not; blocks, see `PasswordHash.matches`.
+    /// Whether `password` is the user's. Takes the time of one hash whether there is such a user or not (`Decoys`); blocks, see
+    /// `PasswordHash.matches`.
     func authenticates(_ user: String, password: String) -> Bool {
-        let known = hashes[Array(user.utf8)]
-        let matches = (known ?? decoy)?.matches(Array(password.utf8)) ?? false
-        return matches && known != nil
+        let (hash, isUser) = hash(of: user)
+        // A decoy may be some user's hash: what matches it authenticates nobody.
+        let matches = hash?.matches(Array(password.utf8)) ?? false
+        return matches && isUser
+    }
+
+    /// What a password of that name is hashed with; nil where libcrypt has not even the method of `PasswordHash.decoy`.
+    func hash(of user: String) -> (hash: PasswordHash?, isUser: Bool) {
+        let name = Array(user.utf8)
+        guard let hash = hashes[name] else { return (decoys.hash(for: name), false) }
+        return (hash, true)
     }
 
     /// Whether there is such a user, for the audit log: a name that is none may be a password in the wrong field.
     func knows(_ user: String) -> Bool { hashes[Array(user.utf8)] != nil }
+}
+
+/// What the passwords of unknown and of locked users are hashed with.
+///
+/// A file may have hashes of several kinds (method and cost), each with a time of its own. An unknown name gets one of them, each kind as often as
+/// the users have it, and always the same one: so neither the time of an answer nor that of the next tells whether there is such a user.
+private struct Decoys {
+    /// By kind, the one with the smallest spelling first; each with how many users have it or one before it.
+    private let kinds: [(hash: PasswordHash, upTo: UInt64)]
+    /// Which name gets which must be nobody else's to know, and the same in the whole fleet and after a restart: so it comes from the file.
+    private let key: [UInt8]
+
+    init(_ hashes: [PasswordHash]) {
+        var upTo: UInt64 = 0
+        let groups = Dictionary(grouping: hashes, by: \.kind).sorted { $0.key.lexicographicallyPrecedes($1.key) }
+        kinds = groups.map { _, group in
+            upTo += UInt64(group.count)
+            return (group[0], upTo)
+        }
+        // One hash alone, so that most changes of the file leave the choice as it is.
+        key = hashes.map(\.text).min { $0.lexicographicallyPrecedes($1) } ?? []
+    }
+
+    func hash(for name: [UInt8]) -> PasswordHash? {
+        guard let count = kinds.last?.upTo else { return PasswordHash.decoy }
+        let number = Digest.sha256(Digest.sha256(key) + name).prefix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        // A share of the users rather than a remainder: one user more moves few names.
+        let place = number.multipliedFullWidth(by: count).high
+        return kinds.first { place < $0.upTo }?.hash
+    }
 }
 
 /// Why a users file cannot be used; never holds a word of the file.

@@ -4,6 +4,15 @@
 import Sessions
 import Tokens
 
+/// A second place for audit entries, beside the lines (`logging.audit_stream`). Takes them from any task and returns at once; what it does with
+/// them is no concern of a login's or a logout's.
+package protocol AuditCopy: Sendable {
+    /// The members of a line that have a value, in their order.
+    func append(_ fields: [(name: String, value: String)])
+    /// Entries that did not get there, since the start.
+    var dropped: Int { get }
+}
+
 /// The audit log: one JSON line for everything that begins, renews or ends a session, or tries to (contract §9). Never a token or a password.
 struct Audit: Sendable {
     enum Event: String, Sendable {
@@ -27,6 +36,7 @@ struct Audit: Sendable {
 
     /// Takes one line without its end; called from any task.
     let sink: @Sendable (_ line: [UInt8]) -> Void
+    let copy: (any AuditCopy)?
 
     /// - Parameters:
     ///   - issuer: the name, in the configuration, of the issuer whose token asked, where that is not a user's own business.
@@ -35,17 +45,21 @@ struct Audit: Sendable {
         _ event: Event, _ outcome: Outcome = .ok, user: UserID?, session: String? = nil, issuer: String? = nil, reason: String? = nil,
         client: ControlRequest.Client, now: UnixMilliseconds
     ) {
+        var fields: [(name: String, value: String?)] = [
+            ("time", Timestamp.spelling(now)),
+            ("audit", event.rawValue),
+            ("outcome", outcome.rawValue),
+            ("user", user?.display),
+            ("address", client.address),
+            ("session", session.map { String($0.prefix(Self.shownSessionCharacters)) }),
+            ("request_id", client.requestID),
+        ]
+        if let issuer { fields.append(("issuer", issuer)) }
+        if let reason { fields.append(("reason", reason)) }
         sink(
             JSONWriter.object { json in
-                json.member("time", Timestamp.spelling(now))
-                json.member("audit", event.rawValue)
-                json.member("outcome", outcome.rawValue)
-                json.member("user", user?.display)
-                json.member("address", client.address)
-                json.member("session", session.map { String($0.prefix(Self.shownSessionCharacters)) })
-                json.member("request_id", client.requestID)
-                if let issuer { json.member("issuer", issuer) }
-                if let reason { json.member("reason", reason) }
+                for field in fields { json.member(field.name, field.value) }
             })
+        copy?.append(fields.compactMap { field in field.value.map { (field.name, $0) } })
     }
 }

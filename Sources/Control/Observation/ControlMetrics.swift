@@ -35,7 +35,8 @@ final class ControlMetrics: Sendable {
         }
     }
 
-    func text(store: StoreHealth) -> String {
+    /// - Parameter droppedAudits: of the audit stream.
+    func text(store: StoreHealth, droppedAudits: Int) -> String {
         let state = state.withLock { $0 }
         var lines = [
             "# HELP portcullis_store_up Whether the session store can be reached now.",
@@ -45,6 +46,9 @@ final class ControlMetrics: Sendable {
             "# TYPE portcullis_config_reloads_total counter",
             "portcullis_config_reloads_total{outcome=\"applied\"} \(state.applied)",
             "portcullis_config_reloads_total{outcome=\"rejected\"} \(state.rejected)",
+            "# HELP portcullis_audit_dropped_total Audit entries that did not reach the Redis stream, or perhaps not.",
+            "# TYPE portcullis_audit_dropped_total counter",
+            "portcullis_audit_dropped_total \(droppedAudits)",
             "# HELP portcullis_logout_duration_seconds Time from the beginning of a logout to its answer.",
             "# TYPE portcullis_logout_duration_seconds histogram",
         ]

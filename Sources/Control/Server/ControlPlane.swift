@@ -20,7 +20,7 @@ package final class ControlPlane: Service, Sendable {
     private let configuration: Mutex<ControlConfiguration>
     private let sessionAPI: SessionAPI
     private let adminAPI: AdminAPI
-    private let hashing: HashingPool
+    private let logins: LoginService
     private let metrics = ControlMetrics()
     private let folder: PrivateFolder
     private let adminAddress: ControlAddress
@@ -37,27 +37,28 @@ package final class ControlPlane: Service, Sendable {
     ///
     /// - Parameters:
     ///   - audit: takes one JSON line without its end, from any task.
+    ///   - auditCopy: takes the same entries, too.
     ///   - hashingThreads: how many passwords are hashed at once.
     ///   - keyUnknown: told the name of an issuer whose key set did not have a token's key.
     ///   - now: Unix time in milliseconds.
     package init(
         store: any SessionStore, dataPlane: any DataPlane, configuration: ControlConfiguration, adminAddress: ControlAddress,
-        eventLoopGroup: any EventLoopGroup, logger: Logger, audit: @escaping @Sendable (_ line: [UInt8]) -> Void, hashingThreads: Int = 2,
+        eventLoopGroup: any EventLoopGroup, logger: Logger, audit: @escaping @Sendable (_ line: [UInt8]) -> Void, auditCopy: (any AuditCopy)? = nil,
+        hashingThreads: Int = 2,
         keyUnknown: @escaping @Sendable (_ issuer: String) -> Void = { _ in }, now: @escaping @Sendable () -> UnixMilliseconds = systemTime
     ) throws(ControlFailure) {
         folder = try PrivateFolder()
         apiSocketPath = folder.path(of: "session-api")
-        hashing = HashingPool(threads: hashingThreads)
         self.configuration = Mutex(configuration)
         self.adminAddress = adminAddress
         group = eventLoopGroup
         self.logger = logger
         let sessions = SessionService(store: store, dataPlane: dataPlane, metrics: metrics, now: now)
-        let audit = Audit(sink: audit)
+        let audit = Audit(sink: audit, copy: auditCopy)
         let descriptions = Descriptions()
-        sessionAPI = SessionAPI(
-            sessions: sessions, hashing: hashing, throttle: LoginThrottle(store: store), audit: audit, descriptions: descriptions,
-            keyUnknown: keyUnknown)
+        logins = LoginService(
+            throttle: LoginThrottle(store: store, now: now), hashingThreads: hashingThreads, group: eventLoopGroup, logger: logger)
+        sessionAPI = SessionAPI(sessions: sessions, logins: logins, audit: audit, descriptions: descriptions, keyUnknown: keyUnknown)
         adminAPI = AdminAPI(
             sessions: sessions, dataPlane: dataPlane, metrics: metrics, audit: audit, descriptions: descriptions, keyUnknown: keyUnknown)
     }
@@ -69,6 +70,7 @@ package final class ControlPlane: Service, Sendable {
     /// A reload: calls that come from now on see `configuration`, those that run keep theirs.
     package func update(_ configuration: ControlConfiguration) {
         self.configuration.withLock { $0 = configuration }
+        Task { [logins] in await logins.follow(configuration.login) }
     }
 
     /// Other key sets, nothing else. `verifier` has the same issuers in the same order.
@@ -101,7 +103,7 @@ package final class ControlPlane: Service, Sendable {
         ]
         let result = await serve(servers)
         listening.failed(ControlFailure(address: adminAddress.description, reason: "has been closed"))
-        await hashing.shutDown()
+        await logins.shutDown()
         folder.remove()
         try result.get()
     }

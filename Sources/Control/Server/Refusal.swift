@@ -25,8 +25,12 @@ enum Refusal: Error, Equatable {
     case methodNotAllowed(_ allowed: [HTTPRequest.Method])
     case bodyTooLarge
     case rateLimited
-    /// Too many logins wait already, or the gateway is about to end.
+    /// Too many logins wait already.
     case busy
+    /// The gateway ends.
+    case draining
+    /// The login endpoint did not do it.
+    case upstream(UpstreamFault)
     case storeUnavailable
     /// The gateway cannot do it, and it is not the caller's doing.
     case internalFault
@@ -45,7 +49,9 @@ enum Refusal: Error, Equatable {
         case .registrationRevoked: .conflict
         case .bodyTooLarge: .contentTooLarge
         case .rateLimited: .tooManyRequests
-        case .busy, .storeUnavailable: .serviceUnavailable
+        case .busy, .draining, .storeUnavailable: .serviceUnavailable
+        case .upstream(.timeout): .gatewayTimeout
+        case .upstream: .badGateway
         case .internalFault: .internalServerError
         }
     }
@@ -67,8 +73,9 @@ enum Refusal: Error, Equatable {
         case .sessionNotFound: "session_not_found"
         case .methodNotAllowed: "method_not_allowed"
         case .bodyTooLarge: "body_too_large"
-        case .rateLimited: "rate_limited"
-        case .busy: "login_busy"
+        case .rateLimited, .busy: "rate_limited"
+        case .draining: "draining"
+        case .upstream(let fault): "upstream_\(fault.rawValue)"
         case .storeUnavailable: "store_unavailable"
         case .internalFault: "internal"
         }
@@ -87,8 +94,8 @@ enum Refusal: Error, Equatable {
     /// Seconds.
     var retryAfter: Int? {
         switch self {
-        case .rateLimited: Int(LoginThrottle.window / 1000)
-        case .busy, .storeUnavailable, .token(.keysUnavailable): 1
+        case .rateLimited: Int(LoginThrottle.rules.window / 1000)
+        case .busy, .draining, .storeUnavailable, .token(.keysUnavailable): 1
         default: nil
         }
     }
@@ -96,7 +103,7 @@ enum Refusal: Error, Equatable {
     var detail: String? {
         switch self {
         case .badRequest(let detail): detail
-        case .busy: "too many logins are waiting, or the gateway ends"
+        case .busy: "too many logins are waiting"
         default: nil
         }
     }

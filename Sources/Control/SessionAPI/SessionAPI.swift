@@ -8,8 +8,7 @@ import Tokens
 /// The session API (contract §5), behind the data plane.
 struct SessionAPI: Sendable {
     let sessions: SessionService
-    let hashing: HashingPool
-    let throttle: LoginThrottle
+    let logins: LoginService
     let audit: Audit
     let descriptions: Descriptions
     /// Told the name of an issuer whose key set did not have a token's key.
@@ -52,48 +51,36 @@ struct SessionAPI: Sendable {
 
     private func login(_ call: Call) async throws -> ControlAnswer {
         let configuration = call.configuration, client = call.request.client
-        guard let users = configuration.users, let key = configuration.signingKey else { throw Refusal.notFound }
+        guard let method = configuration.login, let key = configuration.signingKey else { throw Refusal.notFound }
         // Its answer sets cookies, so a page of another origin must not be able to log its visitor in.
         guard OriginEvidence(call.request) != .foreign else { throw Refusal.crossSite }
         let body = try call.request.jsonBody()
-        let user = try body.requiredString("username"), password = try body.requiredString("password")
+        let credentials = LoginService.Credentials(username: try body.requiredString("username"), password: try body.requiredString("password"))
         let device = try body.optionalString("device")
-
-        let outcome = await hashing.withTurn { await authenticate(user, password, users, call) }
-        guard let outcome else { throw Refusal.busy }
-        switch outcome {
-        case .success(let known) where known:
-            let issued = try await sessions.begin(
-                user, origin: .init(device: device, ip: client.address, userAgent: client.userAgent), claims: nil, key: key,
-                configuration: configuration)
-            audit.record(.login, user: UserID(name: user), session: issued.session, client: client, now: issued.now)
-            var answer = issued.answer(status: .ok, configuration: configuration)
-            answer.setCookies(issued.cookies(configuration))
-            return answer
-        case .success:
-            audit.record(.login, .failed, user: users.knows(user) ? UserID(name: user) : nil, client: client, now: sessions.now())
-            throw Refusal.loginFailed
-        case .failure(let refusal):
-            if refusal == .rateLimited {
-                audit.record(.login, .limited, user: users.knows(user) ? UserID(name: user) : nil, client: client, now: sessions.now())
-            }
-            throw refusal
+        func note(_ outcome: Audit.Outcome) {
+            let user = LoginService.isKnown(credentials.username, by: method) ? UserID(name: credentials.username) : nil
+            audit.record(.login, outcome, user: user, client: client, now: sessions.now())
         }
-    }
-
-    /// In a turn of the pool: asks the counters, hashes once whoever the user is, counts a failure.
-    private func authenticate(_ user: String, _ password: String, _ users: UsersFile, _ call: Call) async -> Result<Bool, Refusal> {
-        let keys = LoginThrottle.Keys(user: user, address: call.request.client.address)
-        do throws(StoreUnavailable) {
-            if try await throttle.refuses(keys, now: sessions.now()) { return .failure(.rateLimited) }
-            guard let matches = await hashing.hash({ users.authenticates(user, password: password) }) else { return .failure(.busy) }
-            guard matches, call.configuration.isOwnUser(user) else {
-                try await throttle.countFailure(keys, now: sessions.now())
-                return .success(false)
+        do {
+            switch try await logins.judge(credentials, by: method, from: client.address, configuration) {
+            case .failed:
+                note(.failed)
+                throw Refusal.loginFailed
+            case .authenticated(let user, let claims, let admission):
+                // Beside what the session needs: no round trip more.
+                async let released: Void = logins.throttle.release(admission)
+                let issued = try await sessions.begin(
+                    user, origin: .init(device: device, ip: client.address, userAgent: client.userAgent), claims: claims, key: key,
+                    configuration: configuration)
+                await released
+                audit.record(.login, user: UserID(name: user), session: issued.session, client: client, now: issued.now)
+                var answer = issued.answer(status: .ok, configuration: configuration)
+                answer.setCookies(issued.cookies(configuration))
+                return answer
             }
-            return .success(true)
-        } catch {
-            return .failure(Refusal(error))
+        } catch let refusal as Refusal {
+            if refusal == .rateLimited { note(.limited) }
+            throw logins.refusal(refusal, of: method)
         }
     }
 

@@ -29,5 +29,7 @@ enum SettingLimit {
     static let connectionsPerEndpoint = 1...1_000_000
     static let retries = 0...100
     static let healthCheckResults = 1...1000
+    /// At some 300 bytes each.
+    static let auditEntries = 1...100_000_000
     static let rateLimitRequests = 1...1_000_000_000
 }

@@ -99,12 +99,6 @@ extension Value {
         return key
     }
 
-    /// The absolute path of a file with certificates.
-    func authorityFile() -> String? {
-        guard let name = fileName(), certificates() != nil else { return nil }
-        return reader.absolute(name)
-    }
-
     /// `tls` towards an upstream or the store.
     func clientTLS() -> Settings.ClientTLS? {
         guard let section = Section(self) else { return nil }

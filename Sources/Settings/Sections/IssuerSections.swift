@@ -49,7 +49,7 @@ extension Settings.Issuer {
         }
         var result = Settings.Issuer(
             name: name ?? "", issuer: issuer ?? "", audiences: audiences, anyAudience: anyAudience, algorithms: algorithms ?? [],
-            keys: keys ?? .url("", refresh: .zero, ca: nil), namespace: namespace ?? "")
+            keys: keys ?? .url("", refresh: .zero, authorities: []), namespace: namespace ?? "")
         section.read("user_claim", into: &result.userClaim) { $0.line() }
         section.read("session_claim", into: &result.sessionClaim) { $0.line() }
         section.read("sessions", into: &result.sessions) { $0.word() }
@@ -132,9 +132,9 @@ extension Settings.Issuer {
             if let algorithms, algorithms.contains(where: \.isSymmetric) {
                 value.reader.report(algorithmsPath, "cannot be HS256, HS384 or HS512 with a url: what is published is no secret")
             }
-            let ca = authority.map { $0.authorityFile() }
-            guard let text = url.url(), !(authority != nil && ca == .some(nil)) else { return nil }
-            return .url(text, refresh: refresh, ca: ca ?? nil)
+            let authorities = authority.map { $0.certificates() } ?? []
+            guard let text = url.url(), let authorities else { return nil }
+            return .url(text, refresh: refresh, authorities: authorities)
         default: return value.wrong("must have one of file and url")
         }
     }

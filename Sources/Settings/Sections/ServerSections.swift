@@ -32,11 +32,21 @@ extension Settings {
         root.section("logging") { section in
             section.read("level", into: &logging.level) { $0.word() }
             section.read("access_log", into: &logging.accessLog) { $0.boolean() }
+            section.readOrNull("audit_stream", into: &logging.auditStream, Self.auditStream)
         }
         root.section("shutdown") { section in
             section.read("drain", into: &shutdown.drain) { $0.duration(orNothing: true) }
         }
         refuseSharedAddresses(root.value.reader)
+    }
+
+    private static func auditStream(_ value: Value) -> AuditStream? {
+        guard let section = Section(value) else { return nil }
+        var stream = AuditStream()
+        section.read("max_entries", into: &stream.maxEntries) { $0.integer(SettingLimit.auditEntries) }
+        section.read("retain", into: &stream.retain) { $0.duration() }
+        section.finish()
+        return stream
     }
 
     private static func listeners(_ value: Value) -> [Listener]? {

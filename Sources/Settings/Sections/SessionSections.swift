@@ -47,9 +47,9 @@ extension Settings.Sessions {
             if let problem = rules.usersFileProblem(bytes) { return users.wrong("names a file in which \(problem)") }
             return .usersFile(bytes)
         case (nil, let url?):
-            let isGood = url.url() != nil
-            if let authority, authority.authorityFile() == nil { return nil }
-            return isGood ? url.notYet("verify_url") : nil
+            let authorities = authority.map { $0.certificates() } ?? []
+            guard let url = url.url(), let authorities else { return nil }
+            return .verify(url: url, authorities: authorities)
         }
     }
 

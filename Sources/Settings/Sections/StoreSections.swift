@@ -12,6 +12,9 @@ extension Settings {
             var redis = Redis()
             section.section("redis") { redis.read($0) }
             store = kind == .redis ? .redis(redis) : .memory
+            if kind == .memory, logging.auditStream != nil {
+                section.value.reader.report("logging.audit_stream", "needs a store of kind redis")
+            }
         }
         root.section("revocation") { section in
             section.read("mode", into: &revocation.mode) { value in

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
+import NIOSSL
 import Tokens
 
 extension Settings {
@@ -13,8 +14,8 @@ extension Settings {
             case keySet(KeySet)
             /// `secret` or `public_key`: `kid` is ignored.
             case single(KeySet)
-            /// Fetched while the gateway runs. `ca` is the absolute path of a PEM file, found good; nil: the system's authorities.
-            case url(String, refresh: Duration, ca: String?)
+            /// Fetched while the gateway runs. No authorities: the system's.
+            case url(String, refresh: Duration, authorities: [NIOSSLCertificate])
         }
 
         package var name: String

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
+import NIOSSL
 import Tokens
 
 extension Settings {
@@ -42,7 +43,7 @@ extension Settings {
     package enum Login: Sendable, Equatable {
         /// What the users file holds; `SettingsLoader` has had it checked.
         case usersFile([UInt8])
-        /// `ca` is the absolute path of a PEM file.
-        case verify(url: String, ca: String?)
+        /// No authorities: the system's.
+        case verify(url: String, authorities: [NIOSSLCertificate])
     }
 }

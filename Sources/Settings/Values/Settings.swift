@@ -113,6 +113,17 @@ package struct Settings: Sendable {
         package enum Level: String, Sendable, CaseIterable { case trace, debug, info, notice, warning, error }
         package var level = Level.info
         package var accessLog = true
+        /// Nil: the audit log is on standard output alone. Only with a store in Redis.
+        package var auditStream: AuditStream?
+        package init() {}
+    }
+
+    /// `logging.audit_stream`: a copy of the audit log in Redis.
+    package struct AuditStream: Sendable, Equatable {
+        /// About so many entries are kept.
+        package var maxEntries = 100_000
+        /// How long an entry is kept.
+        package var retain = Duration.seconds(30 * 86_400)
         package init() {}
     }
 

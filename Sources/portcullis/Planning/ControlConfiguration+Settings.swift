@@ -22,7 +22,11 @@ extension ControlConfiguration {
             reuseWindow: sessions.refreshReuseWindow.inMilliseconds, retainRevoked: sessions.retainRevoked.inMilliseconds,
             maxPerUser: sessions.maxPerUser)
         cookies = CookieRules(sessions.cookies)
-        if case .usersFile(let bytes) = sessions.login { users = try UsersFile(parsing: bytes) }
+        switch sessions.login {
+        case .usersFile(let bytes)?: login = .usersFile(try UsersFile(parsing: bytes))
+        case .verify(let url, let authorities)?: login = .endpoint(LoginEndpoint(url: url, authorities: authorities))
+        case nil: break
+        }
         adminToken = settings.admin.token
         self.issuers = issuers.map { issuer in
             IssuerPolicy(name: issuer.trusted.name, namespace: issuer.namespace, sessions: IssuerSessions(issuer.sessions), isOwn: issuer.isOwn)

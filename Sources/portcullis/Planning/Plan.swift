@@ -108,8 +108,9 @@ struct IssuerPlan {
         case .single(let set):
             keys = set
             ignoresKeyID = true
-        case .url(let url, let refresh, let ca):
-            source = KeySource(issuer: issuer.name, url: url, refresh: refresh.inMilliseconds, ca: ca, algorithms: issuer.algorithms)
+        case .url(let url, let refresh, let authorities):
+            source = KeySource(
+                issuer: issuer.name, url: url, refresh: refresh.inMilliseconds, authorities: authorities, algorithms: issuer.algorithms)
         }
         trusted = TrustedIssuer(
             name: issuer.name, issuer: issuer.issuer, audiences: issuer.audiences, anyAudience: issuer.anyAudience, algorithms: issuer.algorithms,

@@ -19,9 +19,12 @@ struct StorePlan: Sendable {
     }
 
     private let kind: Kind
+    /// `logging.audit_stream`; nil: off, as always with a memory store.
+    let auditStream: AuditStream.Rules?
 
     /// Throws what NIOSSL finds wrong.
     init(_ settings: Settings) throws {
+        auditStream = settings.logging.auditStream.map { AuditStream.Rules(maxEntries: $0.maxEntries, retain: $0.retain.inMilliseconds) }
         switch settings.store {
         case .memory: kind = .memory
         case .redis(let redis):
@@ -49,7 +52,9 @@ struct StorePlan: Sendable {
             let store = RedisSessionStore(
                 configuration: configuration, keyPrefix: keyPrefix, waitReplicas: waitReplicas, eventLoop: eventLoop, logger: logger)
             store.start()
-            return OpenStore(redis: store)
+            let audit = AuditStream(configuration: configuration, keyPrefix: keyPrefix, eventLoop: eventLoop, logger: logger)
+            audit.update(auditStream)
+            return OpenStore(redis: store, audit: audit)
         }
     }
 }
@@ -64,15 +69,19 @@ struct OpenStore: Sendable {
     }
 
     let sessions: any SessionStore
+    /// Nil where the store cannot have one.
+    let audit: AuditStream?
     private let redis: RedisSessionStore?
 
     fileprivate init(memory: MemorySessionStore) {
         sessions = memory
+        audit = nil
         redis = nil
     }
 
-    fileprivate init(redis: RedisSessionStore) {
+    fileprivate init(redis: RedisSessionStore, audit: AuditStream) {
         sessions = redis
+        self.audit = audit
         self.redis = redis
     }
 
@@ -86,5 +95,10 @@ struct OpenStore: Sendable {
         }
     }
 
-    func close() async { await redis?.close() }
+    func close() async {
+        await audit?.close()
+        await redis?.close()
+    }
 }
+
+extension AuditStream: AuditCopy {}

@@ -57,7 +57,8 @@ struct GatewayProcess {
             control = try ControlPlane(
                 store: store.sessions, dataPlane: dataPlane, configuration: first.control, adminAddress: first.adminAddress,
                 eventLoopGroup: controlLoop,
-                logger: logger, audit: { [output] line in output.write(line + [UInt8(ascii: "\n")]) }, keyUnknown: { fetcher.keyUnknown($0) })
+                logger: logger, audit: { [output] line in output.write(line + [UInt8(ascii: "\n")]) }, auditCopy: store.audit,
+                keyUnknown: { fetcher.keyUnknown($0) })
         } catch {
             throw .cannotBind(error.description)
         }

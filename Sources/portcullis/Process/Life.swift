@@ -116,6 +116,7 @@ extension GatewayProcess {
                 fetcher.update(sources: new.keySources)
                 control.update(new.control)
                 process.level.level = new.logLevel
+                store.audit?.update(new.store.auditStream)
                 plan = new
                 control.countReload(applied: true)
                 logger.notice("The changed configuration is in force")
