@@ -60,6 +60,9 @@ struct ControlRequest: Sendable {
         guard !body.isEmpty else { return JSONObject() }
         let type = fields[values: .contentType]
         guard type.count == 1, Self.mediaType(type[0]) == "application/json" else { throw .badRequest("the body has to be application/json") }
+        // Nothing is unpacked here: what is packed would be misread at best, and grow at worst (RFC 9110 §8.4).
+        let codings = fields[values: .contentEncoding]
+        guard codings.allSatisfy({ $0.trimmingBlanks.lowercased() == "identity" }) else { throw .badRequest("the body has to be sent as it is") }
         guard let object = try? JSONObject(parsing: body) else { throw .badRequest("the body is no JSON object") }
         return object
     }
