@@ -29,6 +29,7 @@ struct SecrecyTests {
                 case "set": try connection("SMEMBERS", key)
                 case "zset": try connection("ZRANGE", key, "0", "-1", "WITHSCORES")
                 case "list": try connection("LRANGE", key, "0", "-1")
+                case "stream": try connection("XRANGE", key, "-", "+")
                 default: throw NotInTime(description: "a key of type \(type), which this scan cannot read: \(key)")
                 }
             all.append("\(key) (\(type)): \(texts(value).joined(separator: " "))")
@@ -43,7 +44,7 @@ struct SecrecyTests {
         defer { upstream.stop() }
         try await withRedisServer { redis in
             var setup = GatewaySetup(upstream: upstream.port, redis: redis)
-            setup["logging"] = "{level: trace}"
+            setup["logging"] = "{level: trace, audit_stream: {}}"
             setup["token_sources"] = "[header, cookie, {query: access_token}, {header: X-Api-Token}]"
             setup["identity_headers"] = "{assertion: X-Auth-Assertion}"
             try await withGateway(setup) { gateway in
@@ -99,6 +100,7 @@ struct SecrecyTests {
                 #expect(try await gateway.process.exit() == 0)
 
                 // The scans are of what they should be of.
+                #expect(end.contains("portcullis:audit (stream)"))
                 #expect(middle.contains("portcullis:sessions:{alice} (set)") && middle.contains("refresh_hash"), "\(middle)")
                 let printed = gateway.process.output
                 for part in ["\"path\":\"/orders\"", "\"code\":\"token_ambiguous\"", "\"user\":\"alice\"", "\(phone.session.prefix(8))"] {
