@@ -31,7 +31,7 @@ package final class AuditStream: Sendable {
     /// Between two attempts while Redis is away.
     private static let retryPause = Duration.milliseconds(500)
     /// How long the end of the process waits for what is left, and then for what cannot be written to be counted; longer than `retryPause`.
-    private static let closePatience = Duration.seconds(1)
+    package static let closePatience = Duration.seconds(1)
 
     fileprivate struct State {
         var isOn = false
@@ -53,12 +53,16 @@ package final class AuditStream: Sendable {
     private let client: RedisClient
     private let key: [UInt8]
     private let logger: Logger
+    private let closePatience: Duration
 
     /// Connects when it is first switched on.
-    package init(configuration: RedisConfiguration, keyPrefix: String, eventLoop: any EventLoop, logger: Logger) {
+    package init(
+        configuration: RedisConfiguration, keyPrefix: String, eventLoop: any EventLoop, logger: Logger, closePatience: Duration = closePatience
+    ) {
         client = RedisClient(eventLoop: eventLoop, configuration: configuration, logger: logger)
         key = SessionKeys(prefix: keyPrefix).audit
         self.logger = logger
+        self.closePatience = closePatience
     }
 
     /// Nil switches it off; what waits is still written.
@@ -97,7 +101,7 @@ package final class AuditStream: Sendable {
     }
 
     private func writingEnds() async {
-        let end = ContinuousClock.now + Self.closePatience
+        let end = ContinuousClock.now + closePatience
         while state.withLock({ $0.isWriting }), .now < end { try? await Task.sleep(for: .milliseconds(5)) }
     }
 

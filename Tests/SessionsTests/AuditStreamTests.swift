@@ -13,6 +13,8 @@ import Testing
 @Suite("The audit stream")
 struct AuditStreamTests {
     private static let usual = AuditStream.Rules(maxEntries: 100_000, retain: 60_000)
+    /// For whatever is waited for: everything else that is tested at the same time may be before it.
+    private let patience = Duration.seconds(60)
     private static let key = StoreWorld.prefix + "audit"
 
     /// What was logged, as level and message.
@@ -33,14 +35,17 @@ struct AuditStreamTests {
         func log(event: LogEvent) { lines.append("\(event.level) \(event.message)") }
     }
 
-    private static func run(_ rules: AuditStream.Rules? = usual, _ body: (AuditStream, RedisServer, Lines) async throws -> Void) async throws {
+    /// - Parameter patience: of the end; generous, where it is not what is asked about.
+    private static func run(
+        _ rules: AuditStream.Rules? = usual, patience: Duration = .seconds(60), _ body: (AuditStream, RedisServer, Lines) async throws -> Void
+    ) async throws {
         try await withRedisServer { redis in
             let lines = Lines()
             let stream = AuditStream(
                 configuration: RedisConfiguration(
                     address: .host("127.0.0.1", port: redis.port), connectTimeout: .seconds(5), commandTimeout: .seconds(5)),
                 keyPrefix: StoreWorld.prefix, eventLoop: MultiThreadedEventLoopGroup.singleton.next(),
-                logger: Logger(label: "test", factory: { _ in Recorder(lines: lines) }))
+                logger: Logger(label: "test", factory: { _ in Recorder(lines: lines) }), closePatience: patience)
             stream.update(rules)
             do {
                 try await body(stream, redis, lines)
@@ -60,7 +65,7 @@ struct AuditStreamTests {
     func entries() async throws {
         try await Self.run { stream, redis, _ in
             for number in 0..<1000 { stream.append(Self.entry(number)) }
-            try await eventually("all are there") { try Self.length(redis) == 1000 }
+            try await eventually("all are there", within: patience) { try Self.length(redis) == 1000 }
             guard case .array(let entries) = try redis.command("XRANGE", Self.key, "-", "+") else {
                 Issue.record("no entries")
                 return
@@ -78,7 +83,7 @@ struct AuditStreamTests {
     func limits() async throws {
         try await Self.run(AuditStream.Rules(maxEntries: 500, retain: 60_000)) { stream, redis, _ in
             for number in 0..<3000 { stream.append(Self.entry(number)) }
-            try await eventually("the last one is there") {
+            try await eventually("the last one is there", within: patience) {
                 "\(try redis.command("XREVRANGE", Self.key, "+", "-", "COUNT", "1"))".contains("alice 2999")
             }
             #expect((500...1000).contains(try Self.length(redis)))
@@ -86,7 +91,7 @@ struct AuditStreamTests {
             // A node of Redis' tree, which goes whole, that is an hour old.
             for number in 0..<200 { try redis.command("XADD", Self.key, "1-\(number + 1)", "audit", "login") }
             stream.append(Self.entry(1))
-            try await eventually("the old ones are gone") { try (1...101).contains(Self.length(redis)) }
+            try await eventually("the old ones are gone", within: patience) { try (1...101).contains(Self.length(redis)) }
         }
     }
 
@@ -97,12 +102,12 @@ struct AuditStreamTests {
             for number in 0..<10 { stream.append(Self.entry(number)) }
             stream.update(Self.usual)
             stream.append(Self.entry(10))
-            try await eventually("the one since then") { try Self.length(redis) == 1 }
+            try await eventually("the one since then", within: patience) { try Self.length(redis) == 1 }
             stream.update(nil)
             stream.append(Self.entry(11))
             stream.update(Self.usual)
             stream.append(Self.entry(12))
-            try await eventually("the next one") { try Self.length(redis) == 2 }
+            try await eventually("the next one", within: patience) { try Self.length(redis) == 2 }
             #expect(before?.contains("connected_clients:1\r\n") == true && stream.dropped == 0)
         }
     }
@@ -111,7 +116,7 @@ struct AuditStreamTests {
     func away() async throws {
         try await Self.run { stream, redis, lines in
             stream.append(Self.entry(0))
-            try await eventually("connected") { try Self.length(redis) == 1 }
+            try await eventually("connected", within: patience) { try Self.length(redis) == 1 }
             redis.kill()
             let clock = ContinuousClock(), start = clock.now
             for number in 0..<(AuditStream.queueLimit + 5000) { stream.append(Self.entry(number)) }
@@ -119,10 +124,10 @@ struct AuditStreamTests {
             // Whether a batch was on its way when Redis went is not known.
             #expect((4000...(5000 + AuditStream.batchLimit)).contains(stream.dropped))
             try await redis.restart()
-            try await eventually("what waited is written", within: .seconds(30)) {
+            try await eventually("what waited is written", within: patience) {
                 try Self.length(redis) + stream.dropped == AuditStream.queueLimit + 5000
             }
-            try await eventually("the end is told") { lines.all.contains("notice The audit stream is written again") }
+            try await eventually("the end is told", within: patience) { lines.all.contains("notice The audit stream is written again") }
             #expect(lines.all.count { $0 == "warning Entries of the audit stream are dropped" } == 1)
         }
     }
@@ -132,10 +137,10 @@ struct AuditStreamTests {
         try await Self.run { stream, redis, lines in
             try redis.command("SET", Self.key, "no stream")
             for number in 0..<300 { stream.append(Self.entry(number)) }
-            try await eventually("all are counted") { stream.dropped == 300 }
+            try await eventually("all are counted", within: patience) { stream.dropped == 300 }
             try redis.command("DEL", Self.key)
             stream.append(Self.entry(300))
-            try await eventually("the next one") { try Self.length(redis) == 1 }
+            try await eventually("the next one", within: patience) { try Self.length(redis) == 1 }
             #expect(stream.dropped == 300)
             #expect(lines.all.count { $0 == "warning Entries of the audit stream are dropped" } == 1)
         }
@@ -151,7 +156,7 @@ struct AuditStreamTests {
             stream.append(Self.entry(50))
             #expect(stream.dropped == 0)
         }
-        try await Self.run { stream, redis, _ in
+        try await Self.run(patience: AuditStream.closePatience) { stream, redis, _ in
             redis.kill()
             for number in 0..<50 { stream.append(Self.entry(number)) }
             await stream.close()
