@@ -25,11 +25,32 @@ extension RedisClient {
     package nonisolated func run(
         _ script: RedisScript, keys: [[UInt8]], arguments: [[UInt8]] = [], then: [RedisCommand] = []
     ) async throws(RedisFailure) -> [RedisReply] {
-        let rest = [Array(String(keys.count).utf8)] + keys + arguments
-        let byName = RedisCommand([Array("EVALSHA".utf8), Array(script.sha1.utf8)] + rest)
-        let replies = try await callAll([byName] + then)
+        let replies = try await callAll([script.byName(keys, arguments)] + then)
         guard replies[0].errorCode == "NOSCRIPT" else { return replies }
-        return try await callAll([RedisCommand([Array("EVAL".utf8), Array(script.source.utf8)] + rest)] + then)
+        return try await callAll([script.bySource(keys, arguments)] + then)
+    }
+
+    /// Runs a script for each of the calls, in one round trip, and in one more where Redis did not know it. Each run is atomic, all of them are not.
+    ///
+    /// - Returns: the reply to each call.
+    package nonisolated func runEach(
+        _ script: RedisScript, _ calls: [(keys: [[UInt8]], arguments: [[UInt8]])]
+    ) async throws(RedisFailure) -> [RedisReply] {
+        var replies = try await callAll(calls.map { script.byName($0.keys, $0.arguments) })
+        let unknown = replies.indices.filter { replies[$0].errorCode == "NOSCRIPT" }
+        let again = try await callAll(unknown.map { script.bySource(calls[$0].keys, calls[$0].arguments) })
+        for (index, reply) in zip(unknown, again) { replies[index] = reply }
+        return replies
+    }
+}
+
+extension RedisScript {
+    fileprivate func byName(_ keys: [[UInt8]], _ arguments: [[UInt8]]) -> RedisCommand {
+        RedisCommand([Array("EVALSHA".utf8), Array(sha1.utf8), Array(String(keys.count).utf8)] + keys + arguments)
+    }
+
+    fileprivate func bySource(_ keys: [[UInt8]], _ arguments: [[UInt8]]) -> RedisCommand {
+        RedisCommand([Array("EVAL".utf8), Array(source.utf8), Array(String(keys.count).utf8)] + keys + arguments)
     }
 }
 

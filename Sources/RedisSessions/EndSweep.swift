@@ -66,8 +66,9 @@ final class EndSweep: Sendable {
             guard let tag = entries[index].bytes, let score = entries[index + 1].bytes else { continue }
             let sessions = keys.prefix + Array("sessions:".utf8) + tag
             let ends = keys.prefix + Array("ends:".utf8) + tag
-            guard case .integer(let next)? = try await client.run(SessionScripts.dropEnded, keys: [sessions, ends], arguments: [digits(now)]).first
-            else { continue }
+            let begins = keys.prefix + Array("begins:".utf8) + tag
+            let next = try await client.run(SessionScripts.dropEnded, keys: [sessions, ends, begins], arguments: [digits(now)]).first
+            guard case .integer(let next)? = next else { continue }
             // Until here the entry stood as it was, so that a gateway that is lost on the way leaves it to the others.
             _ = try await client.run(SessionScripts.settle, keys: [keys.due], arguments: [tag, score, digits(next)])
             settled += 1

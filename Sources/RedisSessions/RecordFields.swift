@@ -8,6 +8,9 @@ import Sessions
 struct RecordFields {
     private var values: [String: [UInt8]] = [:]
 
+    /// No fields.
+    init() {}
+
     init(_ reply: RedisReply) throws(StoreUnavailable) {
         guard case .array(let parts) = reply, parts.count.isMultiple(of: 2) else { throw StoreUnavailable("a session's record is no hash") }
         for index in stride(from: 0, to: parts.count, by: 2) {
@@ -23,20 +26,30 @@ struct RecordFields {
     private func text(_ name: String) -> String? { values[name].map { String(decoding: $0, as: UTF8.self) } }
     private func time(_ name: String) -> UnixMilliseconds? { text(name).flatMap { UnixMilliseconds($0) } }
 
-    /// What is remembered, with what has become of it. Nil for what ended by time, if `now` says so.
-    func record(_ session: String, _ user: UserID, isMember: Bool, logouts: [RecordedLogout], now: UnixMilliseconds?) -> SessionRecord? {
+    /// What is remembered, whatever has become of it.
+    func record(_ session: String, _ user: UserID, isMember: Bool) -> SessionRecord {
         var record = SessionRecord(
             session: session, user: user, device: text("device"), ip: text("ip"), userAgent: text("user_agent"), claims: values["claims"],
             createdAt: time("created_at"), lastSeenAt: time("last_seen_at"), expiresAt: time("expires_at"), active: isMember)
-        if isMember { return record }
+        guard !isMember else { return record }
         record.revokedAt = time("revoked_at")
         record.revokeReason = text("revoke_reason").flatMap(RevokeReason.init)
+        return record
+    }
+
+    /// As `record`, with what a logout from everywhere has done to it; nil where nothing is told any more: it ended by its time, or its end is forgotten.
+    /// The script `ending` says the same in Lua.
+    ///
+    /// - Parameter logouts: in the order of time.
+    func listed(_ session: String, _ user: UserID, isMember: Bool, logouts: [RecordedLogout], retain: Int64, now: UnixMilliseconds) -> SessionRecord? {
+        var record = record(session, user, isMember: isMember)
+        if isMember { return record.expiresAt ?? .max > now ? record : nil }
         if record.revokedAt == nil, let logout = logouts.first(where: { $0.at >= record.createdAt ?? 0 }), logout.at < record.expiresAt ?? .max {
             record.revokedAt = logout.at
             record.revokeReason = logout.reason
         }
-        if let now, record.revokedAt == nil, let end = record.expiresAt, end <= now { return nil }
-        return record
+        if let ended = record.revokedAt { return ended > now - retain ? record : nil }
+        return record.expiresAt ?? .max > now + Int64(ClockSkew.tolerance) ? record : nil
     }
 }
 

@@ -25,11 +25,13 @@ final class RedisSessionLookup: SessionLookup {
 
     private let client: RedisClient
     private let keys: SessionKeys
+    private let notes: UseNotes
     private var spare: [Question] = []
 
-    init(client: RedisClient, keys: SessionKeys) {
+    init(client: RedisClient, keys: SessionKeys, notes: UseNotes) {
         self.client = client
         self.keys = keys
+        self.notes = notes
     }
 
     override func reference(user: UserID, session: String, kind: SessionKind, issuedAt: Int64?) -> SessionReference {
@@ -39,13 +41,14 @@ final class RedisSessionLookup: SessionLookup {
     override func ask(_ reference: SessionReference, _ waiter: SessionWaiter) {
         guard let reference = reference as? RedisSessionReference else { return waiter.sessionAnswered(.unavailable) }
         let question = spare.popLast() ?? Question(self)
-        question.begin(waiter, issuedAt: reference.issuedAt, asksMoment: reference.revokedBefore != nil)
+        question.begin(waiter, reference)
         client.send(reference.isMember, question)
         // Both leave in one write; the second is answered after the first.
         if let revokedBefore = reference.revokedBefore { client.send(revokedBefore, question) }
     }
 
-    fileprivate func recycle(_ question: Question) {
+    fileprivate func answered(_ question: Question, _ reference: RedisSessionReference, _ answer: SessionAnswer) {
+        if answer == .active { notes.note(reference) }
         if spare.count < Self.spareLimit { spare.append(question) }
     }
 }
@@ -54,8 +57,7 @@ final class RedisSessionLookup: SessionLookup {
 private final class Question: RedisRequest {
     private unowned let lookup: RedisSessionLookup
     private var waiter: SessionWaiter?
-    private var issuedAt: Int64?
-    private var asksMoment = false
+    private var reference: RedisSessionReference?
     private var left = 0
     private var answer = SessionAnswer.active
 
@@ -64,18 +66,19 @@ private final class Question: RedisRequest {
         super.init()
     }
 
-    func begin(_ waiter: SessionWaiter, issuedAt: Int64?, asksMoment: Bool) {
+    func begin(_ waiter: SessionWaiter, _ reference: RedisSessionReference) {
         self.waiter = waiter
-        self.issuedAt = issuedAt
-        self.asksMoment = asksMoment
-        left = asksMoment ? 2 : 1
+        self.reference = reference
+        left = reference.revokedBefore == nil ? 1 : 2
         answer = .active
     }
 
     override func redisCompleted(_ outcome: RedisOutcome) {
+        guard let reference else { return }
+        let asksMoment = reference.revokedBefore != nil
         let isFirst = left == (asksMoment ? 2 : 1)
         left -= 1
-        let one = isFirst ? Self.membership(outcome, revokes: asksMoment) : RevokedBeforeRule.judge(outcome, issuedAt: issuedAt)
+        let one = isFirst ? Self.membership(outcome, revokes: asksMoment) : RevokedBeforeRule.judge(outcome, issuedAt: reference.issuedAt)
         switch (answer, one) {
         case (.unavailable, _), (_, .unavailable): answer = .unavailable
         case (.revoked, _), (_, .revoked): answer = .revoked
@@ -83,8 +86,9 @@ private final class Question: RedisRequest {
         }
         guard left == 0, let waiter else { return }
         self.waiter = nil
+        self.reference = nil
         let answer = answer
-        lookup.recycle(self)
+        lookup.answered(self, reference, answer)
         waiter.sessionAnswered(answer)
     }
 

@@ -14,8 +14,9 @@ package final class RedisSessionStore: SessionStore {
     private let configuration: RedisConfiguration
     let keys: SessionKeys
     private let waitReplicas: Int
-    private let client: RedisClient
+    let client: RedisClient
     private let sweep: EndSweep
+    private let useTick: TimeAmount
     private let logger: Logger
     private let lookups = Mutex<[RedisClient]>([])
 
@@ -23,10 +24,15 @@ package final class RedisSessionStore: SessionStore {
     ///   - keyPrefix: `store.redis.key_prefix`.
     ///   - waitReplicas: an ending is reported only after this many replicas have it.
     ///   - eventLoop: of the shared connection.
-    package init(configuration: RedisConfiguration, keyPrefix: String, waitReplicas: Int, eventLoop: any EventLoop, logger: Logger) {
+    ///   - useTick: how long a loop gathers uses of sessions (`last_seen_at`) before it writes them.
+    package init(
+        configuration: RedisConfiguration, keyPrefix: String, waitReplicas: Int, eventLoop: any EventLoop, logger: Logger,
+        useTick: TimeAmount = .seconds(5)
+    ) {
         self.configuration = configuration
         self.waitReplicas = waitReplicas
         self.logger = logger
+        self.useTick = useTick
         keys = SessionKeys(prefix: keyPrefix)
         client = RedisClient(eventLoop: eventLoop, configuration: configuration, logger: logger)
         sweep = EndSweep(client: client, keys: keys)
@@ -48,7 +54,7 @@ package final class RedisSessionStore: SessionStore {
         let own = RedisClient(eventLoop: eventLoop, configuration: configuration, logger: logger)
         lookups.withLock { $0.append(own) }
         own.start()
-        return RedisSessionLookup(client: own, keys: keys)
+        return RedisSessionLookup(client: own, keys: keys, notes: UseNotes(eventLoop: eventLoop, keys: keys, tick: useTick, writer: UseWriter(client)))
     }
 
     /// Up for the first time is what every loop can use: each has a connection of its own, and makes it in its own time.
@@ -90,10 +96,27 @@ package final class RedisSessionStore: SessionStore {
         add("claims", record.claims)
         add("refresh_hash", refreshHash)
         let reply = try await run(SessionScripts.create, keys: sessionKeys(record.session, record.user), arguments: arguments)
-        guard case .array(let gone) = reply else { throw Self.odd }
+        var (isMore, gone) = try Self.evicted(reply)
+        while isMore {
+            // There are far too many, since the limit was lowered or ids were registered. The session itself has begun: what cannot be ended now is
+            // ended at the next login.
+            let more = try? await run(
+                SessionScripts.evict, keys: sessionKeys(record.session, record.user),
+                arguments: [
+                    Array(record.session.utf8), text(now), text(rules.retainRevoked), text(Int64(rules.maxPerUser)), keys.recordPrefix(record.user),
+                ])
+            guard let more, let next = try? Self.evicted(more) else { break }
+            gone += next.gone
+            isMore = next.isMore
+        }
+        return gone
+    }
+
+    private static func evicted(_ reply: RedisReply) throws(StoreUnavailable) -> (isMore: Bool, gone: [String]) {
+        guard case .array(let parts) = reply, parts.count == 2, let isMore = parts[0].integer, let gone = parts[1].elements else { throw odd }
         let ids = gone.compactMap(\.bytes)
-        guard ids.count == gone.count else { throw Self.odd }
-        return ids.map { String(decoding: $0, as: UTF8.self) }
+        guard ids.count == gone.count else { throw odd }
+        return (isMore == 1, ids.map { String(decoding: $0, as: UTF8.self) })
     }
 
     package func register(
@@ -116,7 +139,7 @@ package final class RedisSessionStore: SessionStore {
         _ session: String, of user: UserID, reason: RevokeReason, rules: SessionRules, now: UnixMilliseconds
     ) async throws(StoreUnavailable) -> Ending {
         let reply = try await run(
-            SessionScripts.end, keys: sessionKeys(session, user),
+            SessionScripts.end, keys: sessionKeys(session, user) + [keys.logouts(user)],
             arguments: [Array(session.utf8), text(now), Array(reason.rawValue.utf8), text(rules.retainRevoked)], isLogout: true)
         switch reply {
         case .integer(0): return .unknown
@@ -130,7 +153,10 @@ package final class RedisSessionStore: SessionStore {
         of user: UserID, reason: RevokeReason, alsoRevokeIssued: RevokedBefore?, rules: SessionRules, now: UnixMilliseconds
     ) async throws(StoreUnavailable) -> Int {
         let reply = try await run(
-            SessionScripts.endAll, keys: [keys.sessions(user), keys.ends(user), keys.logouts(user), keys.revokedBefore(user), keys.records(user)],
+            SessionScripts.endAll,
+            keys: [
+                keys.sessions(user), keys.ends(user), keys.begins(user), keys.logouts(user), keys.revokedBefore(user), keys.records(user),
+            ],
             arguments: [
                 text(now), Array(reason.rawValue.utf8), text(rules.retainRevoked), alsoRevokeIssued.map { text($0.moment) } ?? [],
                 alsoRevokeIssued.map { text($0.until) } ?? [],
@@ -144,56 +170,20 @@ package final class RedisSessionStore: SessionStore {
         guard case .integer(1) = reply else { throw Self.odd }
     }
 
-    package func list(of user: UserID, rules: SessionRules, now: UnixMilliseconds) async throws(StoreUnavailable) -> [SessionRecord] {
-        let reply = try await run(
-            SessionScripts.list, keys: [keys.sessions(user), keys.records(user), keys.ends(user), keys.logouts(user)],
-            arguments: [text(now), keys.recordPrefix(user)])
-        guard case .array(let parts) = reply, let first = parts.first, case .array(let logouts) = first else { throw Self.odd }
-        let ended = logouts.compactMap { $0.bytes.flatMap(RecordedLogout.init) }
-        var records: [SessionRecord] = []
-        for part in parts.dropFirst() {
-            guard case .array(let fields) = part, fields.count == 3, let id = fields[0].bytes, case .integer(let isMember) = fields[1] else {
-                throw Self.odd
-            }
-            let remembered = try RecordFields(fields[2])
-            if let record = remembered.record(String(decoding: id, as: UTF8.self), user, isMember: isMember == 1, logouts: ended, now: now) {
-                records.append(record)
-            }
-        }
-        return records.sorted { ($0.createdAt ?? 0, $0.session) > ($1.createdAt ?? 0, $1.session) }
-    }
-
-    package func answer(_ session: String, of user: UserID, kind: SessionKind, issuedAt: Int64?) async throws(StoreUnavailable) -> Bool {
-        let reference = RedisSessionReference(user: user, session: session, kind: kind, issuedAt: issuedAt, keys: keys)
-        guard let moment = reference.revokedBefore else {
-            return try Self.isMember(try await call(reference.isMember))
-        }
-        let replies = try await callAll([reference.isMember, moment])
-        guard replies.count == 2 else { throw Self.odd }
-        let isRevoked = try Self.isMember(replies[0])
-        switch RevokedBeforeRule.judge(.reply(replies[1]), issuedAt: issuedAt) {
-        case .active: return !isRevoked
-        case .revoked: return false
-        case .unavailable: throw Self.odd
-        }
-    }
-
     package func rotate(
         _ session: String, of user: UserID, presentedHash: [UInt8], successorHash: [UInt8], provenOrigin: Bool, rules: SessionRules,
         now: UnixMilliseconds
     ) async throws(StoreUnavailable) -> Rotation {
         let reply = try await run(
-            SessionScripts.rotate, keys: sessionKeys(session, user),
+            SessionScripts.rotate, keys: sessionKeys(session, user) + [keys.logouts(user)],
             arguments: [
-                Array(session.utf8), presentedHash, successorHash, Array((provenOrigin ? "1" : "0").utf8), text(now), text(rules.reuseWindow),
-                text(rules.refreshLifetime), text(rules.sessionLifetime), text(rules.retainRevoked),
+                Array(session.utf8), text(now), text(rules.retainRevoked), presentedHash, successorHash, Array((provenOrigin ? "1" : "0").utf8),
+                text(rules.reuseWindow), text(rules.refreshLifetime), text(rules.sessionLifetime),
             ], isLogout: true)
         guard case .array(let parts) = reply, let word = parts.first?.bytes else { throw Self.odd }
         func record() throws(StoreUnavailable) -> SessionRecord {
-            guard parts.count == 2, let record = try RecordFields(parts[1]).record(session, user, isMember: true, logouts: [], now: now) else {
-                throw Self.odd
-            }
-            return record
+            guard parts.count == 2 else { throw Self.odd }
+            return try RecordFields(parts[1]).record(session, user, isMember: true)
         }
         switch String(decoding: word, as: UTF8.self) {
         case "rotated": return .rotated(try record())
@@ -204,18 +194,6 @@ package final class RedisSessionStore: SessionStore {
         case "unknown": return .unknown
         default: throw Self.odd
         }
-    }
-
-    package func record(_ session: String, of user: UserID, currentHash: [UInt8]?) async throws(StoreUnavailable) -> SessionRecord? {
-        let replies = try await callAll([
-            RedisCommand([Array("SISMEMBER".utf8), keys.sessions(user), Array(session.utf8)]),
-            RedisCommand([Array("HGETALL".utf8), keys.record(session, user)]),
-        ])
-        guard replies.count == 2, case .integer(let isMember) = replies[0] else { throw Self.odd }
-        let fields = try RecordFields(replies[1])
-        guard !fields.isEmpty else { return nil }
-        if let currentHash, fields["refresh_hash"] != currentHash { return nil }
-        return fields.record(session, user, isMember: isMember == 1, logouts: [], now: nil)
     }
 
     package func beginAttempt(
@@ -246,7 +224,7 @@ package final class RedisSessionStore: SessionStore {
     static let odd = StoreUnavailable("Redis answered what cannot be understood")
 
     private func sessionKeys(_ session: String, _ user: UserID) -> [[UInt8]] {
-        [keys.sessions(user), keys.record(session, user), keys.records(user), keys.ends(user)]
+        [keys.sessions(user), keys.record(session, user), keys.records(user), keys.ends(user), keys.begins(user)]
     }
 
     func text(_ number: Int64) -> [UInt8] { Array(String(number).utf8) }
@@ -257,7 +235,7 @@ package final class RedisSessionStore: SessionStore {
         return try Self.checked(reply)
     }
 
-    private func callAll(_ commands: [RedisCommand]) async throws(StoreUnavailable) -> [RedisReply] {
+    func callAll(_ commands: [RedisCommand]) async throws(StoreUnavailable) -> [RedisReply] {
         do throws(RedisFailure) { return try await client.callAll(commands) } catch { throw Self.unavailable(error) }
     }
 
@@ -282,7 +260,7 @@ package final class RedisSessionStore: SessionStore {
     }
 
     /// 1 and 0 are answers; everything else is none, as for the loops.
-    private static func isMember(_ reply: RedisReply) throws(StoreUnavailable) -> Bool {
+    static func isMember(_ reply: RedisReply) throws(StoreUnavailable) -> Bool {
         switch reply {
         case .integer(1): true
         case .integer(0): false
@@ -290,12 +268,12 @@ package final class RedisSessionStore: SessionStore {
         }
     }
 
-    private static func checked(_ reply: RedisReply) throws(StoreUnavailable) -> RedisReply {
+    static func checked(_ reply: RedisReply) throws(StoreUnavailable) -> RedisReply {
         if case .error = reply { throw StoreUnavailable("Redis refused: \(reply.errorCode ?? "ERR")") }
         return reply
     }
 
-    private static func unavailable(_ failure: RedisFailure) -> StoreUnavailable {
+    static func unavailable(_ failure: RedisFailure) -> StoreUnavailable {
         switch failure {
         case .unavailable: StoreUnavailable("Redis cannot be reached")
         case .timedOut: StoreUnavailable("Redis did not answer in time")

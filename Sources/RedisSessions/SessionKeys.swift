@@ -18,14 +18,18 @@ struct SessionKeys: Sendable {
         return key
     }
     func recordPrefix(_ user: UserID) -> [UInt8] { key("session:", user) + [UInt8(ascii: ":")] }
-    /// Sorted set: ids of all remembered sessions by when they began, so that they can be listed and the oldest found.
+    /// Sorted set: ids of all remembered sessions by when their record is gone, so that they can be listed.
     func records(_ user: UserID) -> [UInt8] { key("records:", user) }
     /// Sorted set: ids of the active sessions whose end is known, by that end.
     func ends(_ user: UserID) -> [UInt8] { key("ends:", user) }
+    /// Sorted set: ids of the active sessions by when they began, so that the oldest is found.
+    func begins(_ user: UserID) -> [UInt8] { key("begins:", user) }
     func revoked(_ user: UserID) -> [UInt8] { key("revoked:", user) }
     func revokedBefore(_ user: UserID) -> [UInt8] { key("revoked_before:", user) }
     func logouts(_ user: UserID) -> [UInt8] { key("logouts:", user) }
 
+    /// How often a login has failed. No key of a user, and so in a slot of its own: what is counted is what was typed as a name (hashed, as it may be
+    /// a password) and addresses, before anybody knows whether there is such a user; and nothing else is changed together with it.
     func failures(_ name: String) -> [UInt8] {
         var key = prefix + Array("failures:".utf8)
         KeyEncoding.append(name.utf8, to: &key)

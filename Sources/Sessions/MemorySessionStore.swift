@@ -50,12 +50,18 @@ package final class MemorySessionStore: SessionStore {
 
     package func lookup(on eventLoop: any EventLoop) -> SessionLookup { MemorySessionLookup(self) }
 
-    func isActive(_ session: String, of user: UserID, kind: SessionKind, issuedAt: Int64?) -> Bool {
+    /// - Parameter isUse: a request is made with the session, so that it is seen (`UseOfSession.interval`).
+    func isActive(_ session: String, of user: UserID, kind: SessionKind, issuedAt: Int64?, isUse: Bool) -> Bool {
         let now = now()
         return state.withLock { state in
             guard let known = state.users[user] else { return kind == .revocable }
             switch kind {
-            case .registered: return known.sessions[session].map { $0.isActive(now) } ?? false
+            case .registered:
+                guard let entry = known.sessions[session], entry.isActive(now) else { return false }
+                if isUse, now - (entry.record.lastSeenAt ?? 0) >= UseOfSession.interval {
+                    state.users[user]?.sessions[session]?.record.lastSeenAt = now
+                }
+                return true
             case .revocable:
                 if let until = known.revoked[session], until > now { return false }
                 guard let before = known.revokedBefore, before.until > now else { return true }
@@ -76,14 +82,14 @@ package final class MemorySessionStore: SessionStore {
     ) async -> Registration {
         state.withLock { state in
             state.sweep(now, every: Self.sweepInterval)
-            if var entry = state.users[user]?.sessions[session], entry.forgetAt > now {
-                guard entry.record.active else { return .revokedBefore }
-                // What is over by its time begins again.
-                if !entry.isActive(now) { entry.record.createdAt = now }
+            let known = state.users[user]?.sessions[session]
+            if let known, known.forgetAt > now, !known.record.active { return .revokedBefore }
+            if var entry = known, entry.isActive(now) {
                 entry.record.expiresAt = expiresAt
                 entry.forgetAt = expiresAt + rules.retainRevoked
                 state.users[user]?.sessions[session] = entry
             } else {
+                // What is over by its time, or forgotten, begins as if it were new.
                 let record = SessionRecord(session: session, user: user, createdAt: now, expiresAt: expiresAt)
                 state.users[user, default: User()].sessions[session] = Entry(record: record, forgetAt: expiresAt + rules.retainRevoked)
             }
@@ -126,16 +132,16 @@ package final class MemorySessionStore: SessionStore {
     }
 
     package func list(of user: UserID, rules: SessionRules, now: UnixMilliseconds) async -> [SessionRecord] {
-        state.withLock { state in
+        let records = state.withLock { state in
             (state.users[user]?.sessions.values ?? [:].values)
                 .filter { $0.forgetAt > now && ($0.isActive(now) || $0.record.revokedAt != nil) }
                 .map(\.record)
-                .sorted { ($0.createdAt ?? 0, $0.session) > ($1.createdAt ?? 0, $1.session) }
         }
+        return records.sorted { ($0.createdAt ?? 0, $0.session) > ($1.createdAt ?? 0, $1.session) }
     }
 
     package func answer(_ session: String, of user: UserID, kind: SessionKind, issuedAt: Int64?) async -> Bool {
-        isActive(session, of: user, kind: kind, issuedAt: issuedAt)
+        isActive(session, of: user, kind: kind, issuedAt: issuedAt, isUse: false)
     }
 
     package func rotate(
@@ -214,11 +220,13 @@ extension MemorySessionStore.User {
     /// Returns the ids of the oldest sessions that had to give way.
     mutating func add(_ record: SessionRecord, refreshHash: [UInt8], rules: SessionRules, now: UnixMilliseconds) -> [String] {
         let end = record.expiresAt ?? now + rules.sessionLifetime
+        sessions[record.session] = nil
         let active = sessions.values.filter { $0.isActive(now) }
-            .sorted { ($0.record.createdAt ?? 0, $0.record.session) < ($1.record.createdAt ?? 0, $1.record.session) }
         sessions[record.session] = MemorySessionStore.Entry(
             record: record, refreshHash: refreshHash, previousHash: nil, rotatedAt: 0, forgetAt: end + rules.retainRevoked)
-        let surplus = active.prefix(max(0, active.count + 1 - rules.maxPerUser)).map(\.record.session)
+        guard active.count + 1 > rules.maxPerUser else { return [] }
+        let surplus = active.sorted { ($0.record.createdAt ?? 0, $0.record.session) < ($1.record.createdAt ?? 0, $1.record.session) }
+            .prefix(active.count + 1 - rules.maxPerUser).map(\.record.session)
         for session in surplus { self.end(session, .maxPerUser, rules, now) }
         return surplus
     }
@@ -254,7 +262,7 @@ private final class MemorySessionLookup: SessionLookup {
     init(_ store: MemorySessionStore) { self.store = store }
 
     override func ask(_ reference: SessionReference, _ waiter: SessionWaiter) {
-        let active = store.isActive(reference.session, of: reference.user, kind: reference.kind, issuedAt: reference.issuedAt)
+        let active = store.isActive(reference.session, of: reference.user, kind: reference.kind, issuedAt: reference.issuedAt, isUse: true)
         waiter.sessionAnswered(active ? .active : .revoked)
     }
 }

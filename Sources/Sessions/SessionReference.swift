@@ -9,6 +9,12 @@ public enum SessionKind: Sendable {
     case revocable
 }
 
+/// How closely it is kept when a session was last used (`last_seen_at`). People look at it; nothing depends on it.
+package enum UseOfSession {
+    /// It is written at most that often for each session, milliseconds.
+    package static let interval: UnixMilliseconds = 60_000
+}
+
 /// A user with its namespace; `""` is the gateway's own.
 ///
 /// Users are the same when their bytes are: Swift's `==` on strings also takes different spellings of one text (Unicode's
@@ -39,13 +45,16 @@ public struct UserID: Hashable, Sendable {
 /// One session as a token names it: whom to ask about. Made once for each verified token, by the lookup that will be
 /// asked (`SessionLookup.reference`), so that a store can keep the prepared question in a subclass.
 ///
-/// Immutable; confined to the event loop of the lookup that made it.
+/// Confined to the event loop of the lookup that made it; immutable but for what that lookup notes in it.
 open class SessionReference {
     package let user: UserID
     package let session: String
     package let kind: SessionKind
     /// The token's `iat` rounded down, Unix seconds; nil without one. Matters for `revocable` alone.
     package let issuedAt: Int64?
+    /// When the lookup last noted that the session was used, and in which of its turns it last looked whether to. The lookup's own.
+    package final var notedAt: UnixMilliseconds = 0
+    package final var notedTurn: UInt64 = 0
 
     public init(user: UserID, session: String, kind: SessionKind, issuedAt: Int64?) {
         self.user = user

@@ -105,7 +105,8 @@ package struct SessionRules: Sendable, Equatable {
     }
 }
 
-/// The control plane's view of the sessions. Each call is atomic, takes at most two store round trips, and throws when it is not known to have taken effect.
+/// The control plane's view of the sessions. Each change is atomic, and throws when it is not known to have taken effect. Of store round trips each call
+/// takes one, and one more where the store has been restarted; `register` takes three, and `list` one for some hundred sessions.
 ///
 /// Time is an argument (`now`), so that rules can be tested. Safe to call from any task.
 package protocol SessionStore: Sendable {

@@ -24,7 +24,7 @@ struct KeyAudit {
     private static let tag = "\\{\(user)(?:/\(user))?\\}"
     private static let table = [
         ("sessions:\(tag)", "set"), ("session:\(tag):\(user)", "hash"), ("revoked:\(tag)", "set"), ("revoked_before:\(tag)", "string"),
-        ("logouts:\(tag)", "zset"), ("records:\(tag)", "zset"), ("ends:\(tag)", "zset"), ("edge:\(user)(?::\\{\(user)\\})?", "string"),
+        ("logouts:\(tag)", "zset"), ("records:\(tag)", "zset"), ("ends:\(tag)", "zset"), ("begins:\(tag)", "zset"), ("edge:\(user)(?::\\{\(user)\\})?", "string"),
         ("failures:\(user)", "zset"), ("audit", "stream"), ("due", "zset"), ("jti:\(user):\(user)", "string"),
     ]
     private static let fields: Set = [

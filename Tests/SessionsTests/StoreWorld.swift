@@ -52,15 +52,19 @@ final class StoreWorld: Sendable {
 
     /// Runs `body` against a store on that Redis.
     ///
-    /// - Parameter commandTimeout: generous, so that a busy machine fails no test that is about something else.
+    /// - Parameters:
+    ///   - commandTimeout: generous, so that a busy machine fails no test that is about something else.
+    ///   - useTick: by default no use of a session is ever written, so that tests that count commands count their own.
     static func run(
         on redis: RedisServer, port: Int? = nil, username: String? = nil, password: String? = nil, waitReplicas: Int = 0,
-        commandTimeout: TimeAmount = .seconds(5), _ body: (StoreWorld) async throws -> Void
+        commandTimeout: TimeAmount = .seconds(5), useTick: TimeAmount = .hours(1), _ body: (StoreWorld) async throws -> Void
     ) async throws {
         let configuration = RedisConfiguration(
             address: .host("127.0.0.1", port: port ?? redis.port), username: username, password: password, connectTimeout: .seconds(5),
             commandTimeout: commandTimeout)
-        try await withRedisStore(configuration, waitReplicas: waitReplicas) { store in try await body(StoreWorld(store, redis: redis)) }
+        try await withRedisStore(configuration, waitReplicas: waitReplicas, useTick: useTick) { store in
+            try await body(StoreWorld(store, redis: redis))
+        }
     }
 
     // MARK: What tests say
@@ -139,12 +143,13 @@ final class StoreWorld: Sendable {
 
 /// Runs `body` with a started store and closes it afterwards.
 func withRedisStore(
-    _ configuration: RedisConfiguration, waitReplicas: Int = 0, isolation: isolated (any Actor)? = #isolation,
+    _ configuration: RedisConfiguration, waitReplicas: Int = 0, useTick: TimeAmount = .hours(1), isolation: isolated (any Actor)? = #isolation,
     _ body: (RedisSessionStore) async throws -> Void
 ) async throws {
     let store = RedisSessionStore(
         configuration: configuration, keyPrefix: StoreWorld.prefix, waitReplicas: waitReplicas,
-        eventLoop: MultiThreadedEventLoopGroup.singleton.next(), logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+        eventLoop: MultiThreadedEventLoopGroup.singleton.next(), logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
+        useTick: useTick)
     store.start()
     do {
         try await body(store)

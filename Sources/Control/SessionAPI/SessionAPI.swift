@@ -147,7 +147,7 @@ struct SessionAPI: Sendable {
         let isCurrent = session.isIdentical(to: caller.session)
         let ending = try await sessions.end(
             session, of: caller.user, kind: isCurrent ? caller.kind : nil, reason: isCurrent ? .logout : .user,
-            tokenEnd: isCurrent ? caller.token.acceptUntil : nil, configuration: call.configuration)
+            mustBeKnown: !isCurrent, tokenEnd: isCurrent ? caller.token.acceptUntil : nil, configuration: call.configuration)
         guard ending != .unknown else { throw Refusal.sessionNotFound }
         audit.record(.sessionEnded, user: caller.user, session: session, client: call.request.client, now: sessions.now())
         var answer = ControlAnswer.empty

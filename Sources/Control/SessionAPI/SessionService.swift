@@ -110,14 +110,18 @@ struct SessionService: Sendable {
     ///
     /// - Parameters:
     ///   - kind: how its issuer's sessions are decided; nil where that is not known: then it is ended in every way that its namespace has.
+    ///   - mustBeKnown: ends nothing where there is no such session. What is revoked of a `revocable` issuer has to be remembered for long, so a user may
+    ///     not have ids remembered that were made up.
     ///   - tokenEnd: when the token that asks is no longer accepted, Unix seconds.
     func end(
-        _ session: String, of user: UserID, kind: SessionKind?, reason: RevokeReason, tokenEnd: Double? = nil, configuration: ControlConfiguration
+        _ session: String, of user: UserID, kind: SessionKind?, reason: RevokeReason, mustBeKnown: Bool = false, tokenEnd: Double? = nil,
+        configuration: ControlConfiguration
     ) async throws -> Ending {
         let start = ContinuousClock.now, now = now(), rules = configuration.rules
         var ending = Ending.unknown
         if kind != .revocable {
             ending = try await store.end(session, of: user, reason: reason, rules: rules, now: now)
+            if mustBeKnown, ending == .unknown { return .unknown }
         }
         if kind == .revocable || kind == nil && configuration.hasRevocable(in: user.namespace) {
             try await store.revoke(session, of: user, until: rememberedUntil(tokenEnd, rules: rules, now: now), now: now)

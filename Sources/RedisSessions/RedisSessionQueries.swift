@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import RedisClient
+import Sessions
+
+/// What changes no session.
+extension RedisSessionStore {
+    /// Records read in one go, so that a long list holds up what others ask meanwhile no longer than this takes: some milliseconds.
+    private static let recordsAtOnce = 500
+
+    /// Not atomic, as it changes nothing; but told in an order in which no session that goes on is taken for one that has ended: the index is read before
+    /// the set, the set before when and why.
+    package func list(of user: UserID, rules: SessionRules, now: UnixMilliseconds) async throws(StoreUnavailable) -> [SessionRecord] {
+        let replies = try await callAll([
+            RedisCommand([Array("ZRANGEBYSCORE".utf8), keys.records(user), Array("(".utf8) + text(now), Array("+inf".utf8)]),
+            RedisCommand([Array("SMEMBERS".utf8), keys.sessions(user)]),
+            RedisCommand([Array("ZRANGE".utf8), keys.logouts(user), Array("0".utf8), Array("-1".utf8)]),
+        ])
+        let parts = replies.compactMap(\.elements)
+        guard parts.count == 3 else { throw Self.odd }
+        let logouts = parts[2].compactMap { $0.bytes.flatMap(RecordedLogout.init) }
+        let members = Set(parts[1].compactMap(\.bytes))
+        let ids = Array(members) + parts[0].compactMap(\.bytes).filter { !members.contains($0) }
+        var records: [SessionRecord] = []
+        for start in stride(from: 0, to: ids.count, by: Self.recordsAtOnce) {
+            let some = ids[start..<min(start + Self.recordsAtOnce, ids.count)]
+            let replies = try await callAll(some.map { RedisCommand([Array("HGETALL".utf8), keys.recordPrefix(user) + Self.encoded($0)]) })
+            guard replies.count == some.count else { throw Self.odd }
+            for (id, reply) in zip(some, replies) {
+                let isMember = members.contains(id)
+                let fields = try Self.fields(reply)
+                guard isMember || !fields.isEmpty else { continue }
+                let session = String(decoding: id, as: UTF8.self)
+                if let record = fields.listed(session, user, isMember: isMember, logouts: logouts, retain: rules.retainRevoked, now: now) {
+                    records.append(record)
+                }
+            }
+        }
+        return records.sorted { ($0.createdAt ?? 0, $0.session) > ($1.createdAt ?? 0, $1.session) }
+    }
+
+    private static func encoded(_ id: [UInt8]) -> [UInt8] {
+        var key: [UInt8] = []
+        KeyEncoding.append(id, to: &key)
+        return key
+    }
+
+    /// One record that another program has made something else of is as if it were not there; the others are told all the same.
+    private static func fields(_ reply: RedisReply) throws(StoreUnavailable) -> RecordFields {
+        if reply.errorCode == "WRONGTYPE" { return RecordFields() }
+        return try RecordFields(reply)
+    }
+
+    package func answer(_ session: String, of user: UserID, kind: SessionKind, issuedAt: Int64?) async throws(StoreUnavailable) -> Bool {
+        let reference = RedisSessionReference(user: user, session: session, kind: kind, issuedAt: issuedAt, keys: keys)
+        guard let moment = reference.revokedBefore else {
+            return try Self.isMember(try await call(reference.isMember))
+        }
+        let replies = try await callAll([reference.isMember, moment])
+        guard replies.count == 2 else { throw Self.odd }
+        let isRevoked = try Self.isMember(replies[0])
+        switch RevokedBeforeRule.judge(.reply(replies[1]), issuedAt: issuedAt) {
+        case .active: return !isRevoked
+        case .revoked: return false
+        case .unavailable: throw Self.odd
+        }
+    }
+
+    package func record(_ session: String, of user: UserID, currentHash: [UInt8]?) async throws(StoreUnavailable) -> SessionRecord? {
+        let replies = try await callAll([
+            RedisCommand([Array("SISMEMBER".utf8), keys.sessions(user), Array(session.utf8)]),
+            RedisCommand([Array("HGETALL".utf8), keys.record(session, user)]),
+        ])
+        guard replies.count == 2, case .integer(let isMember) = replies[0] else { throw Self.odd }
+        let fields = try RecordFields(replies[1])
+        guard !fields.isEmpty else { return nil }
+        if let currentHash, fields["refresh_hash"] != currentHash { return nil }
+        return fields.record(session, user, isMember: isMember == 1)
+    }
+
+    package func countFailures(
+        _ names: [String], adding: Int, window: UnixMilliseconds, now: UnixMilliseconds
+    ) async throws(StoreUnavailable) -> [Int] {
+        if adding == 0 {
+            var counts: [Int] = []
+            for reply in try await callAll(names.map { RedisCommand([Array("GET".utf8), keys.failures($0)]) }) {
+                switch reply {
+                case .null: counts.append(0)
+                case .bulk(let digits): counts.append(Int(String(decoding: digits, as: UTF8.self)) ?? 0)
+                default: throw Self.odd
+                }
+            }
+            return counts
+        }
+        let calls = names.map { (keys: [keys.failures($0)], arguments: [text(Int64(adding)), text(window)]) }
+        let replies: [RedisReply]
+        do throws(RedisFailure) { replies = try await client.runEach(SessionScripts.countFailures, calls) } catch { throw Self.unavailable(error) }
+        let counts = replies.compactMap(\.integer)
+        guard counts.count == names.count else { throw Self.odd }
+        return counts.map { Int($0) }
+    }
+}
