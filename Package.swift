@@ -73,7 +73,9 @@ let package = Package(
         .testTarget(
             name: "RedisClientTests",
             dependencies: ["RedisClient", "PeerTLS", "TestSupport", .product(name: "NIOSSL", package: "swift-nio-ssl")]),
-        .testTarget(name: "SessionsTests", dependencies: ["Sessions", "RedisSessions", "RedisClient", "TestSupport"]),
+        .testTarget(
+            name: "SessionsTests",
+            dependencies: ["Sessions", "RedisSessions", "RedisClient", "TestSupport", .product(name: "NIOEmbedded", package: "swift-nio")]),
         .testTarget(
             name: "GatewayTests",
             dependencies: [

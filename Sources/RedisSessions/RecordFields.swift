@@ -41,7 +41,8 @@ struct RecordFields {
     /// The script `ending` says the same in Lua.
     ///
     /// - Parameter logouts: in the order of time.
-    func listed(_ session: String, _ user: UserID, isMember: Bool, logouts: [RecordedLogout], retain: Int64, now: UnixMilliseconds) -> SessionRecord? {
+    func listed(_ session: String, _ user: UserID, isMember: Bool, logouts: [RecordedLogout], retain: Int64, now: UnixMilliseconds) -> SessionRecord?
+    {
         var record = record(session, user, isMember: isMember)
         if isMember { return record.expiresAt ?? .max > now ? record : nil }
         if record.revokedAt == nil, let logout = logouts.first(where: { $0.at >= record.createdAt ?? 0 }), logout.at < record.expiresAt ?? .max {

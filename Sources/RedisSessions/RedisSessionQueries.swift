@@ -17,11 +17,10 @@ extension RedisSessionStore {
             RedisCommand([Array("SMEMBERS".utf8), keys.sessions(user)]),
             RedisCommand([Array("ZRANGE".utf8), keys.logouts(user), Array("0".utf8), Array("-1".utf8)]),
         ])
-        let parts = replies.compactMap(\.elements)
-        guard parts.count == 3 else { throw Self.odd }
-        let logouts = parts[2].compactMap { $0.bytes.flatMap(RecordedLogout.init) }
-        let members = Set(parts[1].compactMap(\.bytes))
-        let ids = Array(members) + parts[0].compactMap(\.bytes).filter { !members.contains($0) }
+        guard replies.count == 3 else { throw Self.odd }
+        let remembered = try Self.texts(replies[0]), members = Set(try Self.texts(replies[1]))
+        let logouts = try Self.texts(replies[2]).compactMap(RecordedLogout.init)
+        let ids = Array(members) + remembered.filter { !members.contains($0) }
         var records: [SessionRecord] = []
         for start in stride(from: 0, to: ids.count, by: Self.recordsAtOnce) {
             let some = ids[start..<min(start + Self.recordsAtOnce, ids.count)]
@@ -38,6 +37,13 @@ extension RedisSessionStore {
             }
         }
         return records.sorted { ($0.createdAt ?? 0, $0.session) > ($1.createdAt ?? 0, $1.session) }
+    }
+
+    private static func texts(_ reply: RedisReply) throws(StoreUnavailable) -> [[UInt8]] {
+        guard let elements = reply.elements else { throw odd }
+        let texts = elements.compactMap(\.bytes)
+        guard texts.count == elements.count else { throw odd }
+        return texts
     }
 
     private static func encoded(_ id: [UInt8]) -> [UInt8] {
@@ -77,27 +83,5 @@ extension RedisSessionStore {
         guard !fields.isEmpty else { return nil }
         if let currentHash, fields["refresh_hash"] != currentHash { return nil }
         return fields.record(session, user, isMember: isMember == 1)
-    }
-
-    package func countFailures(
-        _ names: [String], adding: Int, window: UnixMilliseconds, now: UnixMilliseconds
-    ) async throws(StoreUnavailable) -> [Int] {
-        if adding == 0 {
-            var counts: [Int] = []
-            for reply in try await callAll(names.map { RedisCommand([Array("GET".utf8), keys.failures($0)]) }) {
-                switch reply {
-                case .null: counts.append(0)
-                case .bulk(let digits): counts.append(Int(String(decoding: digits, as: UTF8.self)) ?? 0)
-                default: throw Self.odd
-                }
-            }
-            return counts
-        }
-        let calls = names.map { (keys: [keys.failures($0)], arguments: [text(Int64(adding)), text(window)]) }
-        let replies: [RedisReply]
-        do throws(RedisFailure) { replies = try await client.runEach(SessionScripts.countFailures, calls) } catch { throw Self.unavailable(error) }
-        let counts = replies.compactMap(\.integer)
-        guard counts.count == names.count else { throw Self.odd }
-        return counts.map { Int($0) }
     }
 }

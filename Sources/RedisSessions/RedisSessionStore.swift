@@ -54,7 +54,8 @@ package final class RedisSessionStore: SessionStore {
         let own = RedisClient(eventLoop: eventLoop, configuration: configuration, logger: logger)
         lookups.withLock { $0.append(own) }
         own.start()
-        return RedisSessionLookup(client: own, keys: keys, notes: UseNotes(eventLoop: eventLoop, keys: keys, tick: useTick, writer: UseWriter(client)))
+        let notes = UseNotes(eventLoop: eventLoop, keys: keys, tick: useTick, write: UseWriter(client).write)
+        return RedisSessionLookup(client: own, keys: keys, notes: notes)
     }
 
     /// Up for the first time is what every loop can use: each has a connection of its own, and makes it in its own time.

@@ -20,16 +20,24 @@ final class UseNotes {
     private let eventLoop: any EventLoop
     private let keys: SessionKeys
     private let tick: TimeAmount
-    private let writer: UseWriter
+    private let now: @Sendable () -> UnixMilliseconds
+    private let write: @Sendable ([UseNote]) -> Bool
     private var turn: UInt64 = 1
     private var isTicking = false
-    private var waiting: [UseWriter.Note] = []
+    private var waiting: [UseNote] = []
 
-    init(eventLoop: any EventLoop, keys: SessionKeys, tick: TimeAmount, writer: UseWriter) {
+    /// - Parameters:
+    ///   - tick: how long a turn is.
+    ///   - write: what is done with the notes of a turn; returns at once, false if they have to wait for another turn.
+    init(
+        eventLoop: any EventLoop, keys: SessionKeys, tick: TimeAmount, now: @escaping @Sendable () -> UnixMilliseconds = systemMilliseconds,
+        write: @escaping @Sendable ([UseNote]) -> Bool
+    ) {
         self.eventLoop = eventLoop
         self.keys = keys
         self.tick = tick
-        self.writer = writer
+        self.now = now
+        self.write = write
     }
 
     /// A request is made with the session. The hot path.
@@ -43,35 +51,38 @@ final class UseNotes {
         reference.notedTurn = turn
         // Sessions of revocable issuers have no record.
         guard reference.kind == .registered else { return }
-        if !isTicking {
-            isTicking = true
-            eventLoop.assumeIsolated().scheduleTask(in: tick) { [weak self] in self?.endTurn() }
-        }
-        let now = systemMilliseconds()
+        startTicking()
+        let now = now()
         guard now - reference.notedAt >= UseOfSession.interval, waiting.count < Self.limit else { return }
         reference.notedAt = now
-        waiting.append(UseWriter.Note(record: keys.record(reference.session, reference.user), at: now))
+        waiting.append(UseNote(record: keys.record(reference.session, reference.user), at: now))
     }
 
     private func endTurn() {
         turn += 1
         isTicking = false
         guard !waiting.isEmpty else { return }
-        writer.write(waiting)
-        waiting = []
+        if write(waiting) { waiting = [] } else { startTicking() }
+    }
+
+    private func startTicking() {
+        guard !isTicking else { return }
+        isTicking = true
+        eventLoop.assumeIsolated().scheduleTask(in: tick) { [weak self] in self?.endTurn() }
     }
 }
 
 @available(*, unavailable)
 extension UseNotes: Sendable {}
 
+/// That the session of this record was used then.
+struct UseNote: Sendable {
+    let record: [UInt8]
+    let at: UnixMilliseconds
+}
+
 /// Writes notes of one loop over the store's shared connection. Any thread.
 final class UseWriter: Sendable {
-    struct Note: Sendable {
-        let record: [UInt8]
-        let at: UnixMilliseconds
-    }
-
     /// Notes in one go, so that what others send over the connection does not wait behind many.
     private static let batch = 100
 
@@ -80,9 +91,10 @@ final class UseWriter: Sendable {
 
     init(_ client: RedisClient) { self.client = client }
 
-    /// Returns at once. Drops the notes where Redis is away, or has not finished with those before.
-    func write(_ notes: [Note]) {
-        guard client.isConnected, !isWriting.exchange(true, ordering: .acquiring) else { return }
+    /// Returns at once: false while those before are still being written. Where Redis is away the notes are dropped.
+    func write(_ notes: [UseNote]) -> Bool {
+        guard client.isConnected else { return true }
+        guard !isWriting.exchange(true, ordering: .acquiring) else { return false }
         Task {
             for start in stride(from: 0, to: notes.count, by: Self.batch) {
                 let calls = notes[start..<min(start + Self.batch, notes.count)].map { note in
@@ -92,5 +104,6 @@ final class UseWriter: Sendable {
             }
             isWriting.store(false, ordering: .releasing)
         }
+        return true
     }
 }

@@ -204,6 +204,18 @@ struct LogoutTests {
             #expect(world.store.revokedIDs(of: revocable)["s1"] ?? 0 >= far * 1000, "as long as the token is accepted")
             #expect(world.gateway.endings.all.last == .init(user: revocable, session: "s1", reason: .logout))
 
+            // What a user makes up is not remembered, as it would have to be for long; his own id is, and what he is known to have.
+            for session in ["made-up", "s9", "AAAAAAAAAAAAAAAAAAAAAA"] {
+                let reply = try await world.call(.DELETE, "/auth/sessions/\(session)", token: token("rev", "s2", now, far))
+                #expect(reply.status == 404 && reply.code == "session_not_found")
+            }
+            #expect(world.store.revokedIDs(of: revocable).keys.sorted() == ["s1"])
+            _ = try await world.admin(.PUT, "/v1/users/alice/sessions/known?namespace=rev", json: #"{"expires_at":"2099-01-01T00:00:00Z"}"#)
+            for session in ["known", "known", "s3"] {
+                #expect(try await world.call(.DELETE, "/auth/sessions/\(session)", token: token("rev", "s3", now, far)).status == 204)
+            }
+            #expect(world.store.revokedIDs(of: revocable).keys.sorted() == ["known", "s1", "s3"])
+
             #expect(try await world.call(.POST, "/auth/logout-all", token: token("rev", "s2", now + 20, now + 60)).status == 200)
             let before = try #require(world.store.revokedBefore(of: revocable))
             #expect(before.moment == now + 20, "the greatest of now and the token's iat")

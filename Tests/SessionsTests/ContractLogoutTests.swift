@@ -90,44 +90,6 @@ extension EverySessionStore {
             }
         }
 
-        @Test("from everywhere comes wholly before or wholly after a login at the same time", arguments: StoreKind.allCases)
-        func race(kind: StoreKind) async throws {
-            try await StoreWorld.run(kind) { world in
-                let now = systemTime()
-                var sum = 0
-                for round in 0..<10 {
-                    let user = UserID(name: "user\(round)")
-                    sum += try await withThrowingTaskGroup(of: Int.self) { group in
-                        for number in 0..<10 {
-                            group.addTask {
-                                try await world.login("s\(number)", of: user, at: now)
-                                return 0
-                            }
-                            if number == 5 { group.addTask { try await world.logoutAll(of: user, at: now) } }
-                        }
-                        return try await group.reduce(0, +)
-                    }
-                    let listed = try await world.list(of: user, at: now)
-                    #expect(listed.count == 10)
-                    for record in listed {
-                        try await world.expect(record.active ? .active : .revoked, record.session, of: user)
-                        #expect(record.active == (record.revokeReason == nil))
-                        let outcome = try await world.refresh(record.session, "first", to: "second", of: user, at: now)
-                        if record.active {
-                            guard case .rotated = outcome else {
-                                Issue.record("an active session has its refresh token: \(outcome)")
-                                continue
-                            }
-                        } else {
-                            #expect(outcome == .ended)
-                        }
-                    }
-                    sum += listed.count { $0.active }
-                }
-                #expect(sum == 100, "each session was either ended and counted, or is still there")
-            }
-        }
-
         @Test("of one session by many at once ends it once", arguments: StoreKind.allCases)
         func parallel(kind: StoreKind) async throws {
             try await StoreWorld.run(kind) { world in

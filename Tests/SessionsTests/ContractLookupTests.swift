@@ -82,23 +82,6 @@ extension EverySessionStore {
             }
         }
 
-        @Test(
-            "keeps to the limit under parallel logins: as many are active as may be, and each that gave way is told once",
-            arguments: StoreKind.allCases)
-        func parallel(kind: StoreKind) async throws {
-            try await StoreWorld.run(kind) { world in
-                let now = systemTime(), five = SessionRules.usual.with { $0.maxPerUser = 5 }
-                let gone = try await withThrowingTaskGroup(of: [String].self) { group in
-                    for number in 0..<50 { group.addTask { try await world.login("s\(number)", rules: five, at: now) } }
-                    return try await group.reduce([], +)
-                }
-                #expect(gone.count == 45 && Set(gone).count == 45)
-                let listed = try await world.list(at: now)
-                #expect(listed.filter { !$0.active }.map(\.summary).sorted() == gone.map { "\($0) max_per_user" }.sorted())
-                for record in listed { try await world.expect(record.active ? .active : .revoked, record.session) }
-            }
-        }
-
         @Test("counts only active sessions against the limit", arguments: StoreKind.allCases)
         func endedDoNotCount(kind: StoreKind) async throws {
             try await StoreWorld.run(kind) { world in

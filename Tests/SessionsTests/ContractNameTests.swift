@@ -18,7 +18,8 @@ extension EverySessionStore {
             UserID(name: "J\u{f6}rg"), UserID(name: "Jo\u{308}rg"), UserID(name: "\u{65e5}\u{672c}"), UserID(name: "\u{1f469}\u{200d}\u{1f4bb}"),
             UserID(name: "%"), UserID(name: "%s%d%n"), UserID(name: "%%"), UserID(name: String(repeating: "x", count: 256)),
             UserID(name: String(repeating: "x", count: 255)), UserID(name: String(repeating: "\u{e9}", count: 128)),
-            UserID(namespace: "{a}", name: "b"),
+            UserID(namespace: "{a}", name: "b"), UserID(name: "a:b"), UserID(name: "user:1:sessions"), UserID(name: "sessions:{a}"),
+            UserID(name: "\r\nDEL a\r\n"), UserID(name: String(repeating: "long ", count: 1024)),
         ]
 
         @Test("of users are kept apart, whatever bytes they have", arguments: StoreKind.allCases)

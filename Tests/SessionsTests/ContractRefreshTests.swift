@@ -131,42 +131,5 @@ extension EverySessionStore {
                 #expect(try await world.list(at: now + 60_002).map(\.session) == ["s2"])
             }
         }
-
-        @Test("by 50 at once gives one successor", arguments: StoreKind.allCases)
-        func parallel(kind: StoreKind) async throws {
-            try await StoreWorld.run(kind) { world in
-                let now = systemTime()
-                try await world.login("s1", at: now)
-                let outcomes = try await withThrowingTaskGroup(of: (Int, Rotation).self) { group in
-                    for number in 0..<50 { group.addTask { (number, try await world.refresh("s1", "first", to: "successor \(number)", at: now)) } }
-                    return try await group.reduce(into: [(Int, Rotation)]()) { $0.append($1) }
-                }
-                var rotated: [Int] = [], repeated = 0
-                for (number, outcome) in outcomes {
-                    if case .rotated = outcome { rotated.append(number) }
-                    if case .repeated = outcome { repeated += 1 }
-                }
-                #expect(rotated.count == 1 && repeated == 49)
-                let current = Array("successor \(rotated.first ?? -1)".utf8)
-                #expect(try await world.store.record("s1", of: StoreWorld.user, currentHash: current)?.active == true)
-            }
-        }
-
-        @Test("at the same time as a logout never outlives it", arguments: StoreKind.allCases)
-        func racesLogout(kind: StoreKind) async throws {
-            try await StoreWorld.run(kind) { world in
-                let now = systemTime()
-                for number in 0..<20 {
-                    let session = "s\(number)"
-                    try await world.login(session, at: now)
-                    async let rotation = world.refresh(session, "first", to: "second", at: now)
-                    async let ending = number.isMultiple(of: 2) ? world.logout(session, at: now) : .ended
-                    async let count = number.isMultiple(of: 2) ? 1 : world.logoutAll(at: now)
-                    _ = try await (rotation, ending, count)
-                    try await world.expect(.revoked, session)
-                    #expect(try await world.refresh(session, "second", to: "third", at: now) == .ended)
-                }
-            }
-        }
     }
 }

@@ -24,8 +24,9 @@ struct KeyAudit {
     private static let tag = "\\{\(user)(?:/\(user))?\\}"
     private static let table = [
         ("sessions:\(tag)", "set"), ("session:\(tag):\(user)", "hash"), ("revoked:\(tag)", "set"), ("revoked_before:\(tag)", "string"),
-        ("logouts:\(tag)", "zset"), ("records:\(tag)", "zset"), ("ends:\(tag)", "zset"), ("begins:\(tag)", "zset"), ("edge:\(user)(?::\\{\(user)\\})?", "string"),
-        ("failures:\(user)", "zset"), ("audit", "stream"), ("due", "zset"), ("jti:\(user):\(user)", "string"),
+        ("logouts:\(tag)", "zset"), ("records:\(tag)", "zset"), ("ends:\(tag)", "zset"), ("begins:\(tag)", "zset"),
+        ("edge:\(user)(?::\\{\(user)\\})?", "string"), ("failures:\(user)", "zset"), ("audit", "stream"), ("due", "zset"),
+        ("jti:\(user):\(user)", "string"),
     ]
     private static let fields: Set = [
         "created_at", "last_seen_at", "expires_at", "ip", "user_agent", "device", "claims", "refresh_hash", "previous_hash", "rotated_at",
@@ -56,6 +57,18 @@ struct KeyAudit {
     var names: [String] { keys.map { String($0.name.dropFirst(StoreWorld.prefix.count)) } }
 
     subscript(name: String) -> Key? { keys.first { $0.name == StoreWorld.prefix + name } }
+
+    /// Names of keys that are not as they were; members of a set have no order.
+    func changes(from before: KeyAudit) -> [String] {
+        func state(_ audit: KeyAudit) -> [String: [String]] {
+            Dictionary(
+                uniqueKeysWithValues: audit.keys.map { key in
+                    (key.name, [key.type, "\(key.expiresAt)"] + (key.type == "zset" ? key.contents : key.contents.sorted()))
+                })
+        }
+        let old = state(before), new = state(self)
+        return Set(old.keys).union(new.keys).filter { old[$0] != new[$0] }.sorted()
+    }
 
     /// Each key stands in the table with its type, ends some time, and has only fields and values that the table knows.
     func expectContract(location: SourceLocation = #_sourceLocation) throws {

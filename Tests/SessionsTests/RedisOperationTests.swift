@@ -23,13 +23,13 @@ struct RedisOperationTests {
             try await StoreWorld.run(on: redis, username: "gate", password: "word") { world in
                 let now = systemTime(), user = StoreWorld.user
                 for session in ["s1", "s2", "s3"] { try await world.login(session, rules: .usual.with { $0.maxPerUser = 2 }, at: now) }
-                #expect(try await world.register("s4", until: now + 500, at: now) == .registered)
                 try await world.expect(.active, "s3")
                 guard case .rotated = try await world.refresh("s3", "first", to: "second", at: now) else {
                     Issue.record("not rotated")
                     return
                 }
-                #expect(try await world.list(at: now).count == 4)
+                #expect(try await world.list(at: now).count == 3)
+                #expect(try await world.register("s4", until: now + 500, at: now) == .registered)
                 #expect(try await world.store.record("s3", of: user, currentHash: nil) != nil)
                 #expect(try await world.begin("1") == .admitted)
                 try await world.end("1", failed: true)
@@ -59,7 +59,8 @@ struct RedisOperationTests {
         ] as [(String, String?)])
     func policy(policy: String, told: String?) async throws {
         try await withRedisServer(["--maxmemory-policy", policy]) { redis in
-            try await withRedisStore(RedisConfiguration(address: .host("127.0.0.1", port: redis.port), commandTimeout: .seconds(5))) { store in
+            try await withRedisStore(RedisConfiguration(
+                address: .host("127.0.0.1", port: redis.port), connectTimeout: .seconds(5), commandTimeout: .seconds(5))) { store in
                 let found = try await store.evictionPolicy()
                 #expect(found == told)
             }
@@ -72,7 +73,8 @@ struct RedisOperationTests {
             while let command = connection.readCommand() { connection.write(command == ["PING"] ? "+PONG\r\n" : reply) }
         }
         defer { server.stop() }
-        try await withRedisStore(RedisConfiguration(address: .host("127.0.0.1", port: server.port), commandTimeout: .seconds(5))) { store in
+        try await withRedisStore(RedisConfiguration(
+            address: .host("127.0.0.1", port: server.port), connectTimeout: .seconds(5), commandTimeout: .seconds(5))) { store in
             _ = await #expect(throws: StoreUnavailable.self) { try await store.evictionPolicy() }
         }
     }
@@ -124,39 +126,6 @@ struct RedisOperationTests {
             }
             let used = try await redis.commands { for _ in 0..<100 { _ = try await world.ask("s1", kind: .revocable, issuedAt: 5) } }
             #expect(used == ["sismember": 100, "get": 100])
-        }
-    }
-
-    @Test("needs the same commands to end 1000 sessions of a user as to end one")
-    func logoutAllCost() async throws {
-        try await StoreWorld.run(.redis) { world in
-            let redis = try #require(world.redis), now = systemTime()
-            var seen: [[String: Int]] = []
-            for count in [1, 1, 1000] {
-                try await withThrowingTaskGroup(of: Void.self) { group in
-                    let rules = SessionRules.usual.with { $0.maxPerUser = 5000 }
-                    for number in 0..<count { group.addTask { try await world.login("s\(number)", rules: rules, at: now) } }
-                    try await group.waitForAll()
-                }
-                var ended = 0
-                seen.append(try await redis.commands { ended = try await world.logoutAll(at: now + 1) })
-                #expect(ended == count)
-            }
-            // The first one brought the script.
-            #expect(seen[1] == seen[2] && seen[2].values.reduce(0, +) < 20)
-        }
-    }
-
-    @Test("makes no more commands for a login or a refresh when there are many sessions", arguments: [1, 90])
-    func loginCost(sessions: Int) async throws {
-        try await StoreWorld.run(.redis) { world in
-            let redis = try #require(world.redis), now = systemTime()
-            for number in 0..<sessions { try await world.login("s\(number)", at: now) }
-            _ = try await world.refresh("s0", "first", to: "second", at: now)
-            let login = try await redis.commands { try await world.login("new", at: now) }
-            #expect(login["evalsha"] == 1 && login.values.reduce(0, +) <= 30, "\(login)")
-            let refresh = try await redis.commands { _ = try await world.refresh("s0", "second", to: "third", at: now) }
-            #expect(refresh["evalsha"] == 1 && refresh.values.reduce(0, +) <= 30, "\(refresh)")
         }
     }
 

@@ -38,13 +38,13 @@ final class StoreWorld: Sendable {
     }
 
     /// Runs `body` against a store of that kind; what it has left in Redis is compared with the contract afterwards.
-    static func run(_ kind: StoreKind, _ body: (StoreWorld) async throws -> Void) async throws {
+    static func run(_ kind: StoreKind, useTick: TimeAmount = .hours(1), _ body: (StoreWorld) async throws -> Void) async throws {
         switch kind {
         case .memory:
             try await body(StoreWorld(MemorySessionStore(now: { systemTime() }), redis: nil))
         case .redis, .clusterNode:
             try await withRedisServer(cluster: kind == .clusterNode) { redis in
-                try await run(on: redis, body)
+                try await run(on: redis, useTick: useTick, body)
                 try KeyAudit(redis).expectContract()
             }
         }
@@ -79,6 +79,21 @@ final class StoreWorld: Sendable {
                 lookup.value.ask(reference, Waiter(continuation))
             }
         }
+    }
+
+    /// What a loop of the data plane is answered that asks several times about the session of one token.
+    func use(_ session: String, of user: UserID = StoreWorld.user, kind: SessionKind = .registered, times: Int) async throws -> [SessionAnswer] {
+        let reference = try await loop.submit { [lookup, loop] in
+            NIOLoopBound(lookup.value.reference(user: user, session: session, kind: kind, issuedAt: .max), eventLoop: loop)
+        }.get()
+        var answers: [SessionAnswer] = []
+        for _ in 0..<times {
+            answers.append(
+                try await withCheckedThrowingContinuation { continuation in
+                    loop.execute { [lookup] in lookup.value.ask(reference.value, Waiter(continuation)) }
+                })
+        }
+        return answers
     }
 
     /// Expects that answer, of a loop and of the control plane's own question alike.
@@ -173,6 +188,12 @@ extension SessionRules {
 }
 
 extension SessionRecord {
+    func with(_ change: (inout SessionRecord) -> Void) -> SessionRecord {
+        var record = self
+        change(&record)
+        return record
+    }
+
     /// `id reason` of an ended session, `id` of an active one, `id ?` of one that ended nobody knows why.
     var summary: String { active ? session : "\(session) \(revokeReason?.rawValue ?? "?")" }
 }

@@ -12,6 +12,8 @@ package final class TCPRelay: Sendable {
     private final class Settings: Sendable {
         let delay = Mutex(Duration.zero)
         let silent = Atomic(false)
+        let turns = Atomic(0)
+        let isTargetsTurn = Atomic(false)
     }
 
     package init(to target: Int) throws {
@@ -21,10 +23,12 @@ package final class TCPRelay: Sendable {
             guard let upstream = try? LoopbackSocket(port: target, timeout: nil) else { return }
             let back = connection.socket
             Thread.detachNewThread {
-                Self.pump(from: upstream, to: back, settings)
+                Self.pump(from: upstream, to: back, settings) { settings.isTargetsTurn.store(false, ordering: .relaxed) }
                 back.shutdown()
             }
-            Self.pump(from: back, to: upstream, settings)
+            Self.pump(from: back, to: upstream, settings) {
+                if !settings.isTargetsTurn.exchange(true, ordering: .relaxed) { settings.turns.add(1, ordering: .relaxed) }
+            }
             upstream.shutdown()
         }
     }
@@ -43,6 +47,9 @@ package final class TCPRelay: Sendable {
         set { settings.silent.store(newValue, ordering: .relaxed) }
     }
 
+    /// Round trips so far, over all connections: how often a client has said something after the server had.
+    package var roundTrips: Int { settings.turns.load(ordering: .relaxed) }
+
     package var acceptedConnections: Int { server.acceptedConnections }
 
     /// Ends every open connection; new ones are accepted.
@@ -50,10 +57,11 @@ package final class TCPRelay: Sendable {
 
     package func stop() { server.stop() }
 
-    private static func pump(from source: LoopbackSocket, to target: LoopbackSocket, _ settings: Settings) {
+    private static func pump(from source: LoopbackSocket, to target: LoopbackSocket, _ settings: Settings, passes: () -> Void) {
         while true {
             let bytes = source.read()
             guard !bytes.isEmpty else { return }
+            passes()
             let delay = settings.delay.withLock { $0 }
             if delay > .zero {
                 usleep(UInt32(delay.components.seconds * 1_000_000 + delay.components.attoseconds / 1_000_000_000_000))
