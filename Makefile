@@ -14,7 +14,7 @@ TEST_PACKAGES := redis-server openssl curl python3-venv
 TEST_PYTHON := .build/python
 BROWSER_PACKAGES := chromium chromium-driver fonts-dejavu-core python3-selenium
 
-.PHONY: help run build test test-browser fuzz compare lint format clean packages test-packages browser-packages compare-packages
+.PHONY: help run build test test-browser fuzz races compare lint format clean packages test-packages browser-packages compare-packages
 
 help:
 	@echo 'make run     build and start the demo: gateway, sample service, two users'
@@ -22,6 +22,7 @@ help:
 	@echo 'make test    build and run every test that needs no browser'
 	@echo 'make test-browser   the example of a legacy login, in headless Chromium'
 	@echo 'make fuzz    fuzz every parser of hostile bytes, FUZZ_SECONDS=600 each'
+	@echo 'make races   repeat what goes wrong only sometimes, ROUNDS=1000 times each'
 	@echo 'make compare CPU per request beside nginx, on this machine'
 	@echo 'make lint    check the format of all sources'
 	@echo 'make format  put all sources into that format'
@@ -48,6 +49,11 @@ FUZZ_SECONDS ?= 600
 fuzz: packages test-packages
 	$(SWIFT) build --build-tests
 	PORTCULLIS_FUZZ_SECONDS=$(FUZZ_SECONDS) $(SWIFT) test --skip-build --filter Fuzz
+
+ROUNDS ?= 1000
+races: packages test-packages
+	$(SWIFT) build --build-tests
+	PORTCULLIS_ROUNDS=$(ROUNDS) $(SWIFT) test --skip-build --no-parallel --filter 'Race|Restart'
 
 compare: build compare-packages
 	bench/compare/compare.py --binary $(BINARY)

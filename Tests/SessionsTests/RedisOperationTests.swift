@@ -59,8 +59,10 @@ struct RedisOperationTests {
         ] as [(String, String?)])
     func policy(policy: String, told: String?) async throws {
         try await withRedisServer(["--maxmemory-policy", policy]) { redis in
-            try await withRedisStore(RedisConfiguration(
-                address: .host("127.0.0.1", port: redis.port), connectTimeout: .seconds(5), commandTimeout: .seconds(5))) { store in
+            try await withRedisStore(
+                RedisConfiguration(
+                    address: .host("127.0.0.1", port: redis.port), connectTimeout: .seconds(5), commandTimeout: .seconds(5))
+            ) { store in
                 let found = try await store.evictionPolicy()
                 #expect(found == told)
             }
@@ -73,8 +75,10 @@ struct RedisOperationTests {
             while let command = connection.readCommand() { connection.write(command == ["PING"] ? "+PONG\r\n" : reply) }
         }
         defer { server.stop() }
-        try await withRedisStore(RedisConfiguration(
-            address: .host("127.0.0.1", port: server.port), connectTimeout: .seconds(5), commandTimeout: .seconds(5))) { store in
+        try await withRedisStore(
+            RedisConfiguration(
+                address: .host("127.0.0.1", port: server.port), connectTimeout: .seconds(5), commandTimeout: .seconds(5))
+        ) { store in
             _ = await #expect(throws: StoreUnavailable.self) { try await store.evictionPolicy() }
         }
     }

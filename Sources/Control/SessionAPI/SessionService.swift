@@ -49,10 +49,13 @@ struct SessionService: Sendable {
         var userAgent: String?
     }
 
+    /// A session's id: 128 random bits.
+    static func makeID() -> String { Base64URL.encode(Digest.randomBytes(16)) }
+
     /// Begins a session of an own user who has been authenticated, and ends the oldest beyond the limit.
     func begin(_ user: String, origin: Origin, claims: [UInt8]?, key: SigningKey, configuration: ControlConfiguration) async throws -> Issued {
         let now = now(), rules = configuration.rules
-        let session = Base64URL.encode(Digest.randomBytes(16))
+        let session = Self.makeID()
         let sessionEnd = now + min(rules.refreshLifetime, rules.sessionLifetime)
         // Signed before it is stored: claims that make it too long leave nothing behind.
         let access = try AccessToken(
