@@ -5,6 +5,7 @@ import Logging
 import NIOCore
 import RedisClient
 import Synchronization
+import WallTime
 
 /// Copies the audit log into a Redis stream, `audit` under the prefix: an entry for each line, with the line's members as its fields.
 ///
@@ -143,7 +144,7 @@ package final class AuditStream: Sendable {
     /// What is too old goes, and at last the stream itself: every key has an end (contract §7).
     private func trim(_ rules: Rules) -> [RedisCommand] {
         [
-            RedisCommand(words("XTRIM") + [key] + words("MINID", "~", "\(systemMilliseconds() - rules.retain)")),
+            RedisCommand(words("XTRIM") + [key] + words("MINID", "~", "\(systemTime() - rules.retain)")),
             RedisCommand(words("PEXPIRE") + [key] + words("\(rules.retain)")),
         ]
     }

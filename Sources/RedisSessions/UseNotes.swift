@@ -5,6 +5,7 @@ import NIOCore
 import RedisClient
 import Sessions
 import Synchronization
+import WallTime
 
 /// When sessions of a loop were last used, gathered and written in batches. Confined to the loop.
 ///
@@ -30,7 +31,7 @@ final class UseNotes {
     ///   - tick: how long a turn is.
     ///   - write: what is done with the notes of a turn; returns at once, false if they have to wait for another turn.
     init(
-        eventLoop: any EventLoop, keys: SessionKeys, tick: TimeAmount, now: @escaping @Sendable () -> UnixMilliseconds = systemMilliseconds,
+        eventLoop: any EventLoop, keys: SessionKeys, tick: TimeAmount, now: @escaping @Sendable () -> UnixMilliseconds = systemTime,
         write: @escaping @Sendable ([UseNote]) -> Bool
     ) {
         self.eventLoop = eventLoop

@@ -153,7 +153,7 @@ struct RedisSizeTests {
                 let logout = try await trips { _ = try await world.logout("s\($0)", at: now) }
                 let logoutAll = try await trips { _ in _ = try await world.logoutAll(at: now) }
                 #expect([login, refresh, logout, logoutAll] == [1, 1, 1, 1])
-                let began = try await trips { #expect(try await world.begin("\($0)", under: "u\($0)") == .admitted) }
+                let began = try await trips { _ = try await world.begin("\($0)", under: "u\($0)") }
                 let ended = try await trips { try await world.end("\($0)", under: "u\($0)", failed: true) }
                 #expect([began, ended] == [1, 1])
             }
