@@ -34,10 +34,15 @@ extension EverySessionStore {
                 try await world.login("s3", at: now)
                 let answer = try await world.ask("s1")
                 #expect(answer == .active || systemTime() >= end)
-                try await eventually("s1 has ended") { try await world.ask("s1") == .revoked }
-                let ended = systemTime()
-                // What the machine was late itself is not the store's.
-                #expect(ended >= end && ended < end + 4_000, "\(ended - end) ms after its end")
+                // What the machine is late itself is not the store's: asking takes a moment, and is what shows how busy it is.
+                var asked = systemTime(), longest = Int64(0)
+                try await eventually("s1 has ended", within: .seconds(60)) {
+                    let answer = try await world.ask("s1")
+                    longest = max(longest, systemTime() - asked)
+                    asked = systemTime()
+                    return answer == .revoked
+                }
+                #expect(asked >= end && asked <= end + 2_000 + 5 * longest, "\(asked - end) ms after its end, \(longest) ms between answers")
                 for session in ["s2", "s3"] { try await world.expect(.active, session) }
                 #expect(try await world.list(at: systemTime()).map(\.session).sorted() == ["s2", "s3"], "what ended by time is not listed")
             }

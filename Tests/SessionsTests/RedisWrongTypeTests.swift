@@ -5,7 +5,7 @@ import Sessions
 import TestSupport
 import Testing
 
-@Suite("A key of another type")
+@Suite("A key of another type", .serialized)
 struct RedisWrongTypeTests {
     /// An operation, and the keys without which it cannot be done. All others may hold whatever they like.
     enum Operation: String, CaseIterable, CustomTestStringConvertible {
