@@ -35,14 +35,16 @@ extension EverySessionStore {
                 let answer = try await world.ask("s1")
                 #expect(answer == .active || systemTime() >= end)
                 // What the machine is late itself is not the store's: asking takes a moment, and is what shows how busy it is.
-                var asked = systemTime(), longest = Int64(0)
+                let begun = systemTime()
+                var asked = begun, longest = Int64(0)
                 try await eventually("s1 has ended", within: .seconds(60)) {
                     let answer = try await world.ask("s1")
                     longest = max(longest, systemTime() - asked)
                     asked = systemTime()
                     return answer == .revoked
                 }
-                #expect(asked >= end && asked <= end + 2_000 + 5 * longest, "\(asked - end) ms after its end, \(longest) ms between answers")
+                let late = asked - max(begun, end)
+                #expect(asked >= end && late <= 2_000 + 8 * longest, "\(late) ms after its end, \(longest) ms between answers")
                 for session in ["s2", "s3"] { try await world.expect(.active, session) }
                 #expect(try await world.list(at: systemTime()).map(\.session).sorted() == ["s2", "s3"], "what ended by time is not listed")
             }
