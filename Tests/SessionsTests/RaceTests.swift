@@ -132,7 +132,8 @@ struct RestartTests {
                     let now = systemTime(), users = (0..<6).map { UserID(name: "user\(round).\($0)") }
                     for user in users {
                         for session in ["out", "refreshed", "stays"] {
-                            try await eventually("logged in") {
+                            // The disk that Redis writes to may be busy with something else for long.
+                            try await eventually("logged in", within: .seconds(60)) {
                                 try await world.login(session, of: user, at: now)
                                 return true
                             }
@@ -161,7 +162,9 @@ struct RestartTests {
                         return await group.reduce(into: [Int: Set<String>]()) { $0[$1.0] = $1.1 }
                     }
                     try await redis.restart()
-                    try await eventually("it answers again") { try await world.ask("stays", of: users[1]) != .unavailable && world.store.health.isUp }
+                    try await eventually("it answers again", within: .seconds(60)) {
+                        try await world.ask("stays", of: users[1]) != .unavailable && world.store.health.isUp
+                    }
                     for (index, user) in users.enumerated() {
                         let done = done[index] ?? []
                         let mayBeAll = index.isMultiple(of: 3)
