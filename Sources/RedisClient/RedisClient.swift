@@ -142,30 +142,7 @@ package final class RedisClient: @unchecked Sendable {
 
     private func connect(_ id: ConnectionMachine<RedisRequest>.ConnectionID) {
         rearm()
-        let bootstrap = ClientBootstrap(group: eventLoop)
-            // The machine's timer is what decides; this one only ends an attempt that nobody waits for any more.
-            .connectTimeout(configuration.connectTimeout + .seconds(1))
-            .channelOption(.socketOption(.so_keepalive), value: 1)
-            .channelInitializer { [self, configuration] channel in
-                channel.eventLoop.makeCompletedFuture {
-                    // TLS first: the Redis handler speaks in clear to what is nearer to the socket.
-                    if let tls = configuration.tls {
-                        try channel.pipeline.syncOperations.addHandler(tls.makeHandler(host: configuration.address.hostName))
-                    }
-                    try channel.pipeline.syncOperations.addHandler(RedisConnectionHandler(client: self, id: id, limits: configuration.limits))
-                }
-            }
-        let channel =
-            switch configuration.address {
-            case .host(let host, let port):
-                // Names are resolved one after the other on each loop: an address must not wait for a slow name of somebody else.
-                if let literal = try? SocketAddress(ipAddress: host, port: port) {
-                    bootstrap.connect(to: literal)
-                } else {
-                    bootstrap.connect(host: host, port: port)
-                }
-            case .unix(let path): bootstrap.connect(unixDomainSocketPath: path)
-            }
+        let channel = configuration.connect(on: eventLoop) { [self] in RedisConnectionHandler(client: self, id: id, limits: configuration.limits) }
         channel.whenFailure { [self] error in lost(id, reason: "cannot connect: \(connectionReason(error))") }
     }
 
@@ -255,6 +232,28 @@ package final class RedisClient: @unchecked Sendable {
 }
 
 extension RedisConfiguration {
+    /// A channel to Redis with the handler at the end of its pipeline.
+    func connect(on eventLoop: any EventLoop, handler: @escaping @Sendable () -> some ChannelHandler) -> EventLoopFuture<any Channel> {
+        let bootstrap = ClientBootstrap(group: eventLoop)
+            // The machine's timer is what decides; this one only ends an attempt that nobody waits for any more.
+            .connectTimeout(connectTimeout + .seconds(1))
+            .channelOption(.socketOption(.so_keepalive), value: 1)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    // TLS first: the Redis handler speaks in clear to what is nearer to the socket.
+                    if let tls { try channel.pipeline.syncOperations.addHandler(tls.makeHandler(host: address.hostName)) }
+                    try channel.pipeline.syncOperations.addHandler(handler())
+                }
+            }
+        switch address {
+        case .host(let host, let port):
+            // Names are resolved one after the other on each loop: an address must not wait for a slow name of somebody else.
+            if let literal = try? SocketAddress(ipAddress: host, port: port) { return bootstrap.connect(to: literal) }
+            return bootstrap.connect(host: host, port: port)
+        case .unix(let path): return bootstrap.connect(unixDomainSocketPath: path)
+        }
+    }
+
     /// What every connection begins with, in one write. PING at the end is what tells a Redis that answers from one that only accepts.
     var handshake: (steps: [ConnectionMachine<RedisRequest>.HandshakeStep], bytes: ByteBuffer) {
         var steps: [ConnectionMachine<RedisRequest>.HandshakeStep] = []

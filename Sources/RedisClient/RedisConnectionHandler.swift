@@ -52,8 +52,7 @@ final class RedisConnectionHandler: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard client != nil else { return }
         do throws(ReplyReader.Problem) {
-            let buffer = unwrapInboundIn(data)
-            try feed(buffer)
+            try reader.feed(unwrapInboundIn(data))
             // The client may let go with every reply that it gets.
             while let client, let reply = try reader.next() { client.received(reply, from: id) }
         } catch {
@@ -70,14 +69,6 @@ final class RedisConnectionHandler: ChannelInboundHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         problem = connectionReason(error)
         context.close(promise: nil)
-    }
-
-    private func feed(_ buffer: ByteBuffer) throws(ReplyReader.Problem) {
-        var problem: ReplyReader.Problem?
-        buffer.withUnsafeReadableBytes { bytes in
-            do throws(ReplyReader.Problem) { try reader.feed(bytes) } catch { problem = error }
-        }
-        if let problem { throw problem }
     }
 }
 

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Portcullis authors
 
 import CHiredis
+import NIOCore
 
 /// hiredis' reader, guarded: bytes in, replies out. All of hiredis' pointers stay in this file. Confined to its connection's loop.
 struct ReplyReader: ~Copyable {
@@ -29,6 +30,14 @@ struct ReplyReader: ~Copyable {
             throw Problem(reason: error.rawValue)
         }
         guard redisReaderFeed(reader, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count) == REDIS_OK else { throw problem }
+    }
+
+    mutating func feed(_ buffer: ByteBuffer) throws(Problem) {
+        var problem: Problem?
+        buffer.withUnsafeReadableBytes { bytes in
+            do throws(Problem) { try feed(bytes) } catch { problem = error }
+        }
+        if let problem { throw problem }
     }
 
     /// The next whole reply; nil when more bytes are needed.

@@ -41,6 +41,7 @@ package final class MemorySessionStore: SessionStore {
     private static let sweepInterval: UnixMilliseconds = 60_000
 
     private let state = Mutex(State())
+    private let loops = SessionLoops()
     private let now: @Sendable () -> UnixMilliseconds
 
     /// `now`: Unix time in milliseconds, for answers to loops.
@@ -48,7 +49,11 @@ package final class MemorySessionStore: SessionStore {
 
     package var health: StoreHealth { StoreHealth(isUp: true, wasEverUp: true) }
 
-    package func lookup(on eventLoop: any EventLoop) -> SessionLookup { MemorySessionLookup(self) }
+    package func lookup(on eventLoop: any EventLoop) -> SessionLookup {
+        let lookup = MemorySessionLookup(self, eventLoop: eventLoop)
+        loops.add(lookup)
+        return lookup
+    }
 
     /// - Parameter isUse: a request is made with the session, so that it is seen (`UseOfSession.interval`).
     func isActive(_ session: String, of user: UserID, kind: SessionKind, issuedAt: Int64?, isUse: Bool) -> Bool {
@@ -70,11 +75,12 @@ package final class MemorySessionStore: SessionStore {
         }
     }
 
-    package func create(_ record: SessionRecord, refreshHash: [UInt8], rules: SessionRules, now: UnixMilliseconds) async -> [String] {
-        state.withLock { state in
+    package func create(_ record: SessionRecord, refreshHash: [UInt8], rules: SessionRules, now: UnixMilliseconds) async {
+        let ended = state.withLock { state in
             state.sweep(now, every: Self.sweepInterval)
             return state.users[record.user, default: User()].add(record, refreshHash: refreshHash, rules: rules, now: now)
         }
+        for session in ended { await loops.end(session, of: record.user) }
     }
 
     package func register(
@@ -98,18 +104,20 @@ package final class MemorySessionStore: SessionStore {
     }
 
     package func end(_ session: String, of user: UserID, reason: RevokeReason, rules: SessionRules, now: UnixMilliseconds) async -> Ending {
-        state.withLock { state in
+        let ending = state.withLock { state -> Ending in
             guard let entry = state.users[user]?.sessions[session], entry.forgetAt > now else { return .unknown }
             guard entry.isActive(now) else { return .endedBefore }
             state.users[user]?.end(session, reason, rules, now)
             return .ended
         }
+        if ending == .ended { await loops.end(session, of: user) }
+        return ending
     }
 
     package func endAll(
         of user: UserID, reason: RevokeReason, alsoRevokeIssued: RevokedBefore?, rules: SessionRules, now: UnixMilliseconds
     ) async -> Int {
-        state.withLock { state in
+        let count = state.withLock { state in
             state.sweep(now, every: Self.sweepInterval)
             var known = state.users[user] ?? User()
             let active = known.sessions.values.filter { $0.isActive(now) }.map(\.record.session)
@@ -121,6 +129,8 @@ package final class MemorySessionStore: SessionStore {
             state.users[user] = known
             return active.count
         }
+        await loops.end(nil, of: user)
+        return count
     }
 
     package func revoke(_ session: String, of user: UserID, until: UnixMilliseconds, now: UnixMilliseconds) async {
@@ -129,6 +139,7 @@ package final class MemorySessionStore: SessionStore {
             let old = state.users[user]?.revoked[session] ?? 0
             state.users[user, default: User()].revoked[session] = max(old, until)
         }
+        await loops.end(session, of: user)
     }
 
     package func list(of user: UserID, rules: SessionRules, now: UnixMilliseconds) async -> [SessionRecord] {
@@ -148,7 +159,7 @@ package final class MemorySessionStore: SessionStore {
         _ session: String, of user: UserID, presentedHash: [UInt8], successorHash: [UInt8], provenOrigin: Bool, rules: SessionRules,
         now: UnixMilliseconds
     ) async -> Rotation {
-        state.withLock { state in
+        let rotation = state.withLock { state -> Rotation in
             guard var entry = state.users[user]?.sessions[session], entry.forgetAt > now else { return provenOrigin ? .ended : .unknown }
             let decision = RotationRule.decide(
                 presented: presentedHash, current: entry.refreshHash, previous: entry.previousHash, rotatedAt: entry.rotatedAt,
@@ -174,6 +185,8 @@ package final class MemorySessionStore: SessionStore {
             case .expired: return .expired
             }
         }
+        if rotation == .reused { await loops.end(session, of: user) }
+        return rotation
     }
 
     package func record(_ session: String, of user: UserID, currentHash: [UInt8]?) async -> SessionRecord? {
@@ -259,10 +272,21 @@ extension MemorySessionStore.State {
 
 private final class MemorySessionLookup: SessionLookup {
     private let store: MemorySessionStore
-    init(_ store: MemorySessionStore) { self.store = store }
+
+    init(_ store: MemorySessionStore, eventLoop: any EventLoop) {
+        self.store = store
+        super.init(eventLoop: eventLoop)
+    }
 
     override func ask(_ reference: SessionReference, _ waiter: SessionWaiter) {
-        let active = store.isActive(reference.session, of: reference.user, kind: reference.kind, issuedAt: reference.issuedAt, isUse: true)
-        waiter.sessionAnswered(active ? .active : .revoked)
+        waiter.sessionAnswered(isActive(reference, isUse: true) ? .active : .revoked, from: .store)
+    }
+
+    override func lookAfter(_ sessions: UserSessions) {
+        for reference in sessions.heldReferences() where !isActive(reference, isUse: false) { sessions.tellHolders(of: reference.session, .expired) }
+    }
+
+    private func isActive(_ reference: SessionReference, isUse: Bool) -> Bool {
+        store.isActive(reference.session, of: reference.user, kind: reference.kind, issuedAt: reference.issuedAt, isUse: isUse)
     }
 }

@@ -47,21 +47,27 @@ public struct UserID: Hashable, Sendable {
 ///
 /// Confined to the event loop of the lookup that made it; immutable but for what that lookup notes in it.
 open class SessionReference {
-    package let user: UserID
-    package let session: String
-    package let kind: SessionKind
+    /// What the loop knows of its user.
+    package final let sessions: UserSessions
+    package final let session: String
+    package final let kind: SessionKind
     /// The token's `iat` rounded down, Unix seconds; nil without one. Matters for `revocable` alone.
-    package let issuedAt: Int64?
+    package final let issuedAt: Int64?
     /// When the lookup last noted that the session was used, and in which of its turns it last looked whether to. The lookup's own.
     package final var notedAt: UnixMilliseconds = 0
     package final var notedTurn: UInt64 = 0
 
-    public init(user: UserID, session: String, kind: SessionKind, issuedAt: Int64?) {
-        self.user = user
+    package final var user: UserID { sessions.user }
+
+    public init(sessions: UserSessions, session: String, kind: SessionKind, issuedAt: Int64?) {
+        self.sessions = sessions
         self.session = session
         self.kind = kind
         self.issuedAt = issuedAt
+        sessions.referenceMade()
     }
+
+    deinit { sessions.referenceGone() }
 }
 
 @available(*, unavailable)

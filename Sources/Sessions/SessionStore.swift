@@ -108,10 +108,12 @@ package struct SessionRules: Sendable, Equatable {
 /// The control plane's view of the sessions. Each change is atomic, and throws when it is not known to have taken effect. Of store round trips each call
 /// takes one, and one more where the store has been restarted; `register` takes three, and `list` one for some hundred sessions.
 ///
+/// What ends a session returns when no gateway of the fleet lets another request of it pass and everything that was open of it is closed (contract §1).
+///
 /// Time is an argument (`now`), so that rules can be tested. Safe to call from any task.
 package protocol SessionStore: Sendable {
-    /// Makes a session: adds the id to the user's set and writes its record. Ends the user's oldest sessions beyond `maxPerUser` (their ids are returned, to close what is open of them).
-    func create(_ record: SessionRecord, refreshHash: [UInt8], rules: SessionRules, now: UnixMilliseconds) async throws(StoreUnavailable) -> [String]
+    /// Makes a session: adds the id to the user's set and writes its record. Ends the user's oldest sessions beyond `maxPerUser`.
+    func create(_ record: SessionRecord, refreshHash: [UInt8], rules: SessionRules, now: UnixMilliseconds) async throws(StoreUnavailable)
 
     /// Registers an id that another issuer made, or moves its end. Active until `expiresAt`.
     func register(_ session: String, of user: UserID, expiresAt: UnixMilliseconds, rules: SessionRules, now: UnixMilliseconds)

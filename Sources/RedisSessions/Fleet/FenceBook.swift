@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import NIOCore
+
+/// The logouts of this gateway that are not answered yet: who still has to confirm each (architecture: fence). Knows no socket and no clock.
+///
+/// A fence is published after its logout has been written. When it has come back over this gateway's own push connection, all that had a
+/// heartbeat before it are in the view; each of them either acknowledges, or has had no lease since `staleness` after the fence: a lease reaches
+/// no further than `staleness` beyond a moment up to which its owner had heard everything (`LeaseMachine`).
+struct FenceBook {
+    struct Settings {
+        /// How often what is not acknowledged is published again: a gateway may have been between two push connections.
+        var resend: TimeAmount
+        /// After that nobody can know who has confirmed it: a fault, the logout is to be repeated.
+        var patience: TimeAmount
+    }
+
+    /// One logout whose answer waits.
+    struct Pending {
+        var fence: FleetMessage.Fence
+        let since: NIODeadline
+        var published: NIODeadline
+        /// When it came back; nil before.
+        var heard: NIODeadline?
+        /// Until when each gateway that has not acknowledged may still act.
+        var waiting: [String: NIODeadline] = [:]
+    }
+
+    private let settings: Settings
+    private var sequence: UInt64 = 0
+    private var pending: [UInt64: Pending] = [:]
+    /// The greatest sequence that each gateway has acknowledged; forgotten when nothing is pending.
+    private var acknowledged: [String: UInt64] = [:]
+
+    init(_ settings: Settings) {
+        self.settings = settings
+    }
+
+    var isEmpty: Bool { pending.isEmpty }
+
+    /// A new fence, to be published now. Its sequence is filled in.
+    mutating func open(_ fence: FleetMessage.Fence, now: NIODeadline) -> FleetMessage.Fence {
+        sequence += 1
+        var fence = fence
+        fence.sequence = sequence
+        pending[sequence] = Pending(fence: fence, since: now, published: now)
+        return fence
+    }
+
+    /// Our own fence has come back. `living`: the view of this moment, without ourselves. Nil until the view is complete: it is heard again.
+    mutating func heardOwn(_ sequence: UInt64, living: [(edge: String, staleness: TimeAmount)]?, now: NIODeadline) {
+        guard let living, let fence = pending[sequence], fence.heard == nil else { return }
+        pending[sequence]?.heard = now
+        for (edge, staleness) in living where acknowledged[edge] ?? 0 < sequence {
+            pending[sequence]?.waiting[edge] = now + staleness
+        }
+    }
+
+    /// Everything up to `sequence` has been applied there.
+    mutating func heardAcknowledgement(_ edge: String, upTo sequence: UInt64) {
+        acknowledged[edge] = max(acknowledged[edge] ?? 0, sequence)
+        for number in pending.keys where number <= sequence { pending[number]?.waiting[edge] = nil }
+    }
+
+    /// It has ended properly: with its connections all that it had open.
+    mutating func heardFarewell(_ edge: String) {
+        for number in pending.keys { pending[number]?.waiting[edge] = nil }
+    }
+
+    /// What is decided now: confirmed by everybody, or nobody can know any more.
+    mutating func settle(now: NIODeadline) -> (confirmed: [UInt64], failed: [UInt64]) {
+        var confirmed: [UInt64] = []
+        var failed: [UInt64] = []
+        for (number, fence) in pending {
+            if fence.heard != nil, fence.waiting.values.allSatisfy({ $0 <= now }) {
+                confirmed.append(number)
+            } else if now - fence.since >= settings.patience {
+                failed.append(number)
+            }
+        }
+        for number in confirmed + failed { pending[number] = nil }
+        if pending.isEmpty { acknowledged.removeAll() }
+        return (confirmed, failed)
+    }
+
+    /// What has to be published again now.
+    mutating func resend(now: NIODeadline) -> [FleetMessage.Fence] {
+        let late = pending.filter { now - $0.value.published >= settings.resend }.keys.sorted()
+        return late.compactMap { number in
+            pending[number]?.published = now
+            return pending[number]?.fence
+        }
+    }
+
+    /// When `settle` or `resend` has something to do at the latest; nil: nothing is pending.
+    var due: NIODeadline? {
+        pending.values.lazy.map { fence in
+            var due = min(fence.since + settings.patience, fence.published + settings.resend)
+            if fence.heard != nil, let last = fence.waiting.values.max() { due = min(due, last) }
+            return due
+        }.min()
+    }
+}
