@@ -216,6 +216,9 @@ package struct Limits: Sendable, Equatable {
 
 package struct RevocationConfiguration: Sendable, Equatable {
     package var whenUnavailable: WhenUnavailable = .reject
+    /// Counted from the last confirmation by the store.
     package var grace: TimeAmount = .zero
+    /// How long the store may have been silent before it counts as such.
+    package var maxStaleness: TimeAmount = .seconds(1)
     package init() {}
 }

@@ -172,15 +172,6 @@ package final class GatewayServer: Sendable {
 
     // MARK: For the control plane
 
-    /// Ends what is open of a session, or of all sessions of a user, on every loop, before it returns.
-    package func endExchanges(of user: UserID, session: String?) async {
-        await withTaskGroup(of: Void.self) { group in
-            for loop in loops {
-                group.addTask { try? await loop.eventLoop.submit { loop.value.endExchanges(of: user, session: session) }.get() }
-            }
-        }
-    }
-
     /// The counters of all loops, added up.
     package func metrics() async -> GatewayMetrics {
         var sum = GatewayMetrics()

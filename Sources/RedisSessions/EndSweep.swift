@@ -52,6 +52,11 @@ final class EndSweep: Sendable {
         guard case .integer(1)? = replies.first else { throw StoreUnavailable("Redis did not note a session's end") }
     }
 
+    /// Takes out what is over of one user, now. When it cannot be done, who asked asks again.
+    func dropEnded(of user: UserID) async {
+        _ = try? await client.run(SessionScripts.dropEnded, keys: [keys.sessions(user), keys.ends(user)], arguments: [digits(systemMilliseconds())])
+    }
+
     /// Returns how many users were due and are settled: one that cannot be (a key of another type) is tried again after a pause.
     private func sweep() async throws -> Int {
         let now = systemTime()

@@ -1,128 +1,211 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
+import NIOCore
 import RedisClient
 import Sessions
 
-/// The question about one session, ready to be sent: formatted once, when its token was verified.
+/// The question about one session, ready to be sent: formatted once, when its token was verified. And the last answer, where that is remembered.
 final class RedisSessionReference: SessionReference {
-    let isMember: RedisCommand
-    /// `revocable` alone: the moment of the last logout-all.
-    let revokedBefore: RedisCommand?
+    let commands: SessionCommands
 
-    init(user: UserID, session: String, kind: SessionKind, issuedAt: Int64?, keys: SessionKeys) {
-        let set = kind == .registered ? keys.sessions(user) : keys.revoked(user)
-        isMember = RedisCommand([Array("SISMEMBER".utf8), set, Array(session.utf8)])
-        revokedBefore = kind == .revocable ? RedisCommand([Array("GET".utf8), keys.revokedBefore(user)]) : nil
-        super.init(user: user, session: session, kind: kind, issuedAt: issuedAt)
+    /// What is remembered: nil for nothing.
+    var answer: SessionAnswer?
+    var version: UInt64 = 0
+    var epoch: UInt64 = 0
+    var until = NIODeadline.distantFuture
+
+    /// When the session's time is over, as far as that is known (`RedisSessionLookup.lookAfter`).
+    var end = SessionEnd.unknown
+    enum SessionEnd { case unknown, asked, none, at(NIODeadline) }
+
+    init(sessions: UserSessions, session: String, kind: SessionKind, issuedAt: Int64?, keys: SessionKeys) {
+        commands = SessionCommands(user: sessions.user, session: session, kind: kind, keys: keys)
+        super.init(sessions: sessions, session: session, kind: kind, issuedAt: issuedAt)
     }
 }
 
-/// Asks Redis for every request, over its loop's own connection. Confined to the loop.
+/// Asks Redis over its loop's own connection: for every request, or where answers are remembered for those that are not. Confined to the loop.
+///
+/// A remembered answer counts as long as nothing has been heard of its user since it was *asked for* (`UserSessions.version`), nothing has been
+/// missed (`epoch`), the user's set lives, and the lease says that whatever there is to hear is heard (`FreshnessLease.memoryUntil`).
 final class RedisSessionLookup: SessionLookup {
     /// Questions kept for use again. More than that are rarely under way at once on a loop.
     private static let spareLimit = 4096
+    /// A user whose sessions change faster than Redis answers is asked about so often; then the answer is used, but not remembered.
+    static let askLimit = 4
+    /// Sessions that are asked for again at once after a connection was lost, so that requests find room between them.
+    private static let recheckLimit = 1000
+    /// After which a recheck that was not answered is made again.
+    private static let recheckPause = TimeAmount.milliseconds(100)
 
-    private let client: RedisClient
+    let client: RedisClient
+    let lease: FreshnessLease
     private let keys: SessionKeys
     private let notes: UseNotes
-    private var spare: [Question] = []
+    /// Whether answers are remembered: `revocation.mode: tracked`.
+    let remembers: Bool
+    /// Another number whenever something may have been missed.
+    private(set) var epoch: UInt64 = 0
+    private let endIsDue: @Sendable (UserID) -> Void
+    private var spare: [SessionQuestion] = []
+    private var rechecks: CircularBuffer<Recheck> = []
+    private var rechecksUnderWay = 0
 
-    init(client: RedisClient, keys: SessionKeys, notes: UseNotes) {
+    /// `endIsDue`: told of a user of whom a session's time is over, so that it is taken out of the set.
+    init(
+        client: RedisClient, keys: SessionKeys, notes: UseNotes, lease: FreshnessLease, remembers: Bool, eventLoop: any EventLoop,
+        endIsDue: @escaping @Sendable (UserID) -> Void
+    ) {
         self.client = client
         self.keys = keys
         self.notes = notes
+        self.lease = lease
+        self.remembers = remembers
+        self.endIsDue = endIsDue
+        super.init(eventLoop: eventLoop)
     }
 
     override func reference(user: UserID, session: String, kind: SessionKind, issuedAt: Int64?) -> SessionReference {
-        RedisSessionReference(user: user, session: session, kind: kind, issuedAt: issuedAt, keys: keys)
+        RedisSessionReference(sessions: sessions(of: user), session: session, kind: kind, issuedAt: issuedAt, keys: keys)
     }
 
     override func ask(_ reference: SessionReference, _ waiter: SessionWaiter) {
-        guard let reference = reference as? RedisSessionReference else { return waiter.sessionAnswered(.unavailable) }
-        let question = spare.popLast() ?? Question(self)
-        question.begin(waiter, reference)
-        client.send(reference.isMember, question)
-        // Both leave in one write; the second is answered after the first.
-        if let revokedBefore = reference.revokedBefore { client.send(revokedBefore, question) }
+        let reference = unsafeDowncast(reference, to: RedisSessionReference.self)
+        if let answer = remembered(reference) {
+            if answer == .active { notes.note(reference) }
+            return waiter.sessionAnswered(answer, from: .cache)
+        }
+        send(reference, waiter)
     }
 
-    fileprivate func answered(_ question: Question, _ reference: RedisSessionReference, _ answer: SessionAnswer) {
-        if answer == .active { notes.note(reference) }
+    override func isFresh() -> Bool { LeaseClock.now() < lease.answersUntil }
+
+    private func remembered(_ reference: RedisSessionReference) -> SessionAnswer? {
+        guard let answer = reference.answer, reference.version == reference.sessions.version, reference.epoch == epoch else { return nil }
+        let now = LeaseClock.now()
+        return now < lease.memoryUntil && now < reference.until ? answer : nil
+    }
+
+    private func send(_ reference: RedisSessionReference, _ waiter: SessionWaiter, needsLease: Bool = true) {
+        let question = spare.popLast() ?? SessionQuestion(self)
+        question.begin(reference, waiter, needsLease: needsLease)
+        send(question, reference)
+    }
+
+    /// All leave in one write and are answered in order.
+    func send(_ question: SessionQuestion, _ reference: RedisSessionReference) {
+        client.send(reference.commands.isMember, question)
+        if let revokedBefore = reference.commands.revokedBefore { client.send(revokedBefore, question) }
+        if remembers, let timeLeft = reference.commands.timeLeft { client.send(timeLeft, question) }
+    }
+
+    /// `isUse`: a request is made with the session.
+    func answered(_ question: SessionQuestion, _ reference: RedisSessionReference, _ answer: SessionAnswer, isUse: Bool) {
+        if isUse, answer == .active { notes.note(reference) }
         if spare.count < Self.spareLimit { spare.append(question) }
     }
-}
 
-/// One question on its way: counts the replies that it still waits for and judges them together.
-private final class Question: RedisRequest {
-    private unowned let lookup: RedisSessionLookup
-    private var waiter: SessionWaiter?
-    private var reference: RedisSessionReference?
-    private var left = 0
-    private var answer = SessionAnswer.active
+    // MARK: Ends
 
-    init(_ lookup: RedisSessionLookup) {
-        self.lookup = lookup
-        super.init()
-    }
-
-    func begin(_ waiter: SessionWaiter, _ reference: RedisSessionReference) {
-        self.waiter = waiter
-        self.reference = reference
-        left = reference.revokedBefore == nil ? 1 : 2
-        answer = .active
-    }
-
-    override func redisCompleted(_ outcome: RedisOutcome) {
-        guard let reference else { return }
-        let asksMoment = reference.revokedBefore != nil
-        let isFirst = left == (asksMoment ? 2 : 1)
-        left -= 1
-        let one = isFirst ? Self.membership(outcome, revokes: asksMoment) : RevokedBeforeRule.judge(outcome, issuedAt: reference.issuedAt)
-        switch (answer, one) {
-        case (.unavailable, _), (_, .unavailable): answer = .unavailable
-        case (.revoked, _), (_, .revoked): answer = .revoked
-        case (.active, .active): break
+    override func lookAfter(_ sessions: UserSessions) {
+        for reference in sessions.heldReferences() {
+            let reference = unsafeDowncast(reference, to: RedisSessionReference.self)
+            switch reference.end {
+            case .unknown:
+                // What is `revocable` ends with its token.
+                guard let timeLeft = reference.commands.timeLeft else { continue }
+                reference.end = .asked
+                let question = EndQuestion(reference)
+                client.send(timeLeft, question)
+                client.send(RedisCommand([Array("ZSCORE".utf8), keys.ends(reference.user), Array(reference.session.utf8)]), question)
+            case .at(let end) where end <= LeaseClock.now():
+                // Out of the set first: that is what counts, and what everybody hears of.
+                endIsDue(reference.user)
+                recheck(sessions, for: nil)
+                reference.end = .unknown
+            case .asked, .none, .at: continue
+            }
         }
-        guard left == 0, let waiter else { return }
-        self.waiter = nil
-        self.reference = nil
-        let answer = answer
-        lookup.answered(self, reference, answer)
-        waiter.sessionAnswered(answer)
-    }
-
-    /// 1 and 0 are answers; everything else (an error, another type, silence) is none.
-    private static func membership(_ outcome: RedisOutcome, revokes: Bool) -> SessionAnswer {
-        guard case .reply(.integer(let isMember)) = outcome, isMember == 0 || isMember == 1 else { return .unavailable }
-        return (isMember == 1) != revokes ? .active : .revoked
     }
 }
 
-/// What `revoked_before:{U}` says of a token (contract §7).
-enum RevokedBeforeRule {
-    /// The longest number that is one: seconds for the next 30,000 years.
-    static let digitLimit = 12
+// MARK: - What the link tells
 
-    static func judge(_ outcome: RedisOutcome, issuedAt: Int64?) -> SessionAnswer {
-        guard case .reply(let reply) = outcome else { return .unavailable }
-        switch reply {
-        case .null: return .active
-        case .bulk(let text):
-            guard let moment = number(text) else { return .unavailable }
-            guard let issuedAt else { return .revoked }
-            return issuedAt > moment ? .active : .revoked
-        case .integer, .simple, .error, .array: return .unavailable
+extension RedisSessionLookup {
+    /// Nothing that was asked for before counts any more.
+    func forgetRemembered() { epoch &+= 1 }
+
+    /// The same, and what is open is asked for again.
+    func forgetEverything() {
+        epoch &+= 1
+        for sessions in knownUsers where sessions.isHeld { recheck(sessions, for: nil) }
+    }
+
+    /// As `forgetEverything`; the future succeeds when everything that is open has an answer.
+    func verify() -> EventLoopFuture<Void> {
+        epoch &+= 1
+        let promise = eventLoop.makePromise(of: Void.self)
+        let verification = Verification(promise)
+        for sessions in knownUsers where sessions.isHeld { recheck(sessions, for: verification) }
+        verification.began()
+        return promise.futureResult
+    }
+
+    /// Something of the user's sessions has changed, nobody says what.
+    func changed(_ user: UserID) {
+        guard let sessions = knownSessions(of: user) else { return }
+        sessions.change()
+        if sessions.isHeld { recheck(sessions, for: nil) }
+    }
+
+    /// The lease is over: nobody can say whether what is open may go on.
+    func storeFellSilent() {
+        epoch &+= 1
+        for sessions in knownUsers where sessions.isHeld { sessions.tellHolders(of: nil, .storeSilent) }
+    }
+
+    // MARK: Asking again
+
+    private func recheck(_ sessions: UserSessions, for verification: Verification?) {
+        for reference in sessions.heldReferences() {
+            verification?.left += 1
+            rechecks.append(Recheck(self, unsafeDowncast(reference, to: RedisSessionReference.self), verification))
+        }
+        sendRechecks()
+    }
+
+    private func sendRechecks() {
+        while rechecksUnderWay < Self.recheckLimit, let recheck = rechecks.popFirst() {
+            rechecksUnderWay += 1
+            send(recheck.reference, recheck, needsLease: false)
         }
     }
 
-    private static func number(_ text: [UInt8]) -> Int64? {
-        guard !text.isEmpty, text.count <= digitLimit else { return nil }
-        var value: Int64 = 0
-        for byte in text {
-            guard byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") else { return nil }
-            value = value * 10 + Int64(byte - UInt8(ascii: "0"))
+    func completed(_ recheck: Recheck, _ answer: SessionAnswer) {
+        rechecksUnderWay -= 1
+        let reference = recheck.reference
+        switch answer {
+        case .unavailable where reference.sessions.isHeld:
+            // Nobody has said that it ended, and nobody that it has not.
+            let bound = NIOLoopBound((lookup: self, recheck: recheck), eventLoop: eventLoop)
+            eventLoop.scheduleTask(in: Self.recheckPause) {
+                let (lookup, recheck) = bound.value
+                lookup.rechecks.append(recheck)
+                lookup.sendRechecks()
+            }
+            return
+        case .revoked: end(reference.session, of: reference.user, reference.isOver ? .expired : .revoked)
+        case .active, .unavailable: break
         }
-        return value
+        recheck.verification?.done()
+        sendRechecks()
+    }
+}
+
+extension SessionLoops where Lookup == RedisSessionLookup {
+    /// The future succeeds, on `eventLoop`, when everything that is open on any loop has an answer.
+    func verify(on eventLoop: any EventLoop) -> EventLoopFuture<Void> {
+        flatOnEach(eventLoop) { $0.verify() }
     }
 }

@@ -59,7 +59,7 @@ extension RedisSessionStore {
     }
 
     package func answer(_ session: String, of user: UserID, kind: SessionKind, issuedAt: Int64?) async throws(StoreUnavailable) -> Bool {
-        let reference = RedisSessionReference(user: user, session: session, kind: kind, issuedAt: issuedAt, keys: keys)
+        let reference = SessionCommands(user: user, session: session, kind: kind, keys: keys)
         guard let moment = reference.revokedBefore else {
             return try Self.isMember(try await call(reference.isMember))
         }

@@ -19,16 +19,21 @@ package final class RedisSessionStore: SessionStore {
     private let useTick: TimeAmount
     private let logger: Logger
     private let lookups = Mutex<[RedisClient]>([])
+    let loops = SessionLoops<RedisSessionLookup>()
+    let lease = FreshnessLease()
+    let link: FleetLink
+    let fleet: FleetSettings
 
     /// - Parameters:
     ///   - keyPrefix: `store.redis.key_prefix`.
     ///   - waitReplicas: an ending is reported only after this many replicas have it.
-    ///   - eventLoop: of the shared connection.
+    ///   - eventLoop: of the shared connections.
     ///   - useTick: how long a loop gathers uses of sessions (`last_seen_at`) before it writes them.
     package init(
-        configuration: RedisConfiguration, keyPrefix: String, waitReplicas: Int, eventLoop: any EventLoop, logger: Logger,
+        configuration: RedisConfiguration, keyPrefix: String, waitReplicas: Int, fleet: FleetSettings, eventLoop: any EventLoop, logger: Logger,
         useTick: TimeAmount = .seconds(5)
     ) {
+        self.fleet = fleet
         self.configuration = configuration
         self.waitReplicas = waitReplicas
         self.logger = logger
@@ -36,16 +41,21 @@ package final class RedisSessionStore: SessionStore {
         keys = SessionKeys(prefix: keyPrefix)
         client = RedisClient(eventLoop: eventLoop, configuration: configuration, logger: logger)
         sweep = EndSweep(client: client, keys: keys)
+        link = FleetLink(
+            FleetLink.Configuration(edge: fleet.edge, staleness: fleet.staleness, waitReplicas: waitReplicas), redis: configuration, keys: keys,
+            loops: loops, lease: lease, eventLoop: eventLoop, logger: logger)
     }
 
     /// Connects, and begins to end what is over. Returns at once; Redis need not be there yet.
     package func start() {
         client.start()
+        link.start()
         sweep.start()
     }
 
     package func close() async {
         sweep.stop()
+        await link.close()
         let all = lookups.withLock { $0 } + [client]
         for client in all { try? await client.close().get() }
     }
@@ -55,13 +65,19 @@ package final class RedisSessionStore: SessionStore {
         lookups.withLock { $0.append(own) }
         own.start()
         let notes = UseNotes(eventLoop: eventLoop, keys: keys, tick: useTick, write: UseWriter(client).write)
-        return RedisSessionLookup(client: own, keys: keys, notes: notes)
+        let lookup = RedisSessionLookup(client: own, keys: keys, notes: notes, lease: lease, remembers: fleet.remembers, eventLoop: eventLoop) { [sweep] user in
+            Task { await sweep.dropEnded(of: user) }
+        }
+        loops.add(lookup)
+        return lookup
     }
 
     /// Up for the first time is what every loop can use: each has a connection of its own, and makes it in its own time.
     package var health: StoreHealth {
-        let loops = lookups.withLock { $0.allSatisfy(\.wasEverConnected) }
-        return StoreHealth(isUp: client.isConnected, wasEverUp: client.wasEverConnected && loops)
+        let everyLoop = lookups.withLock { $0.allSatisfy(\.wasEverConnected) }
+        return StoreHealth(
+            isUp: client.isConnected, wasEverUp: client.wasEverConnected && everyLoop && lease.wasEverHeld,
+            staleness: lease.staleness, remembers: fleet.remembers ? lease.memoryUntil > LeaseClock.now() : nil)
     }
 
     /// The `maxmemory-policy`, where it may drop keys; nil for `noeviction`. With `revocable` issuers a dropped key lets a revoked session in.
@@ -79,7 +95,7 @@ package final class RedisSessionStore: SessionStore {
 
     package func create(
         _ record: SessionRecord, refreshHash: [UInt8], rules: SessionRules, now: UnixMilliseconds
-    ) async throws(StoreUnavailable) -> [String] {
+    ) async throws(StoreUnavailable) {
         let ends = record.expiresAt ?? now + rules.sessionLifetime
         var arguments = [
             Array(record.session.utf8), text(now), text(ends), text(rules.retainRevoked), text(Int64(rules.maxPerUser)),
@@ -110,6 +126,7 @@ package final class RedisSessionStore: SessionStore {
             gone += next.gone
             isMore = next.isMore
         }
+        for session in gone { await gaveWay(session, of: record.user) }
         return gone
     }
 
@@ -142,12 +159,16 @@ package final class RedisSessionStore: SessionStore {
         let reply = try await run(
             SessionScripts.end, keys: sessionKeys(session, user) + [keys.logouts(user)],
             arguments: [Array(session.utf8), text(now), Array(reason.rawValue.utf8), text(rules.retainRevoked)], isLogout: true)
+        let ending: Ending
         switch reply {
-        case .integer(0): return .unknown
-        case .integer(1): return .ended
-        case .integer(2): return .endedBefore
+        case .integer(0): ending = .unknown
+        case .integer(1): ending = .ended
+        case .integer(2): ending = .endedBefore
         default: throw Self.odd
         }
+        // Also one that ended before: whoever ended it may have got no answer.
+        try await haveEnded(session, of: user, reason: reason)
+        return ending
     }
 
     package func endAll(
@@ -163,12 +184,14 @@ package final class RedisSessionStore: SessionStore {
                 alsoRevokeIssued.map { text($0.until) } ?? [],
             ], isLogout: true)
         guard case .integer(let count) = reply else { throw Self.odd }
+        try await haveEnded(nil, of: user, reason: reason)
         return Int(count)
     }
 
     package func revoke(_ session: String, of user: UserID, until: UnixMilliseconds, now: UnixMilliseconds) async throws(StoreUnavailable) {
         let reply = try await run(SessionScripts.revoke, keys: [keys.revoked(user)], arguments: [Array(session.utf8), text(until)], isLogout: true)
         guard case .integer(1) = reply else { throw Self.odd }
+        try await haveEnded(session, of: user, reason: .revoked)
     }
 
     package func rotate(
@@ -189,7 +212,9 @@ package final class RedisSessionStore: SessionStore {
         switch String(decoding: word, as: UTF8.self) {
         case "rotated": return .rotated(try record())
         case "repeated": return .repeated(try record())
-        case "reused": return .reused
+        case "reused":
+            try await haveEnded(session, of: user, reason: .refreshReuse)
+            return .reused
         case "ended": return .ended
         case "expired": return .expired
         case "unknown": return .unknown

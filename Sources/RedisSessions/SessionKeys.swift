@@ -51,6 +51,39 @@ struct SessionKeys: Sendable {
     /// Stream: a copy of the audit log (`AuditStream`).
     var audit: [UInt8] { prefix + Array("audit".utf8) }
 
+    // MARK: The fleet
+
+    /// A gateway's heartbeat (contract §7).
+    func edge(_ id: String) -> [UInt8] { prefix + Array("edge:\(id)".utf8) }
+    var edgePrefix: [UInt8] { prefix + Array("edge:".utf8) }
+    /// Set of the ids that have or had a heartbeat, so that they are found without looking at every key.
+    var edges: [UInt8] { prefix + Array("edges".utf8) }
+    /// Channel on which logouts are told to all gateways.
+    var fences: [UInt8] { prefix + Array("fences".utf8) }
+    /// Channel on which a gateway is told who has applied its fences.
+    func acknowledgements(to id: String) -> [UInt8] { prefix + Array("acknowledgements:\(id)".utf8) }
+
+    /// Keys whose changes are pushed: whatever decides about sessions, and the heartbeats.
+    var trackedPrefixes: [[UInt8]] { ["sessions:", "revoked:", "revoked_before:", "edge:"].map { prefix + Array($0.utf8) } }
+
+    /// What a pushed key is about; nil: something else, or not as this module spells it.
+    func meaning(of key: [UInt8]) -> PushedKey? {
+        guard key.starts(with: prefix) else { return nil }
+        let rest = key[prefix.count...]
+        guard let colon = rest.firstIndex(of: UInt8(ascii: ":")) else { return nil }
+        let name = rest[(colon + 1)...]
+        switch String(decoding: rest[..<colon], as: UTF8.self) {
+        case "sessions", "revoked", "revoked_before": return KeyEncoding.user(ofTag: name).map(PushedKey.user)
+        case "edge": return .edge(String(decoding: name, as: UTF8.self))
+        default: return nil
+        }
+    }
+
+    enum PushedKey: Equatable {
+        case user(UserID)
+        case edge(String)
+    }
+
     func tag(_ user: UserID) -> [UInt8] {
         var tag: [UInt8] = []
         KeyEncoding.appendTag(of: user, to: &tag)

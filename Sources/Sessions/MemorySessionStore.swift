@@ -41,11 +41,22 @@ package final class MemorySessionStore: SessionStore {
     private static let sweepInterval: UnixMilliseconds = 60_000
 
     private let state = Mutex(State())
-    private let loops = SessionLoops()
+    private let loops = SessionLoops<MemorySessionLookup>()
     private let now: @Sendable () -> UnixMilliseconds
 
-    /// `now`: Unix time in milliseconds, for answers to loops.
-    package init(now: @escaping @Sendable () -> UnixMilliseconds) { self.now = now }
+    private let edge: EdgeDescription?
+
+    /// - Parameters:
+    ///   - now: Unix time in milliseconds, for answers to loops.
+    ///   - edge: this process, which is the whole fleet.
+    package init(edge: EdgeDescription? = nil, now: @escaping @Sendable () -> UnixMilliseconds) {
+        self.edge = edge
+        self.now = now
+    }
+
+    package func fleet(now: UnixMilliseconds) async -> [FleetMember] {
+        edge.map { [FleetMember(edge: $0, lastHeartbeatAt: now, staleness: 0)] } ?? []
+    }
 
     package var health: StoreHealth { StoreHealth(isUp: true, wasEverUp: true) }
 
@@ -270,7 +281,7 @@ extension MemorySessionStore.State {
     }
 }
 
-private final class MemorySessionLookup: SessionLookup {
+final class MemorySessionLookup: SessionLookup {
     private let store: MemorySessionStore
 
     init(_ store: MemorySessionStore, eventLoop: any EventLoop) {

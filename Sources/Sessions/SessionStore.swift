@@ -166,6 +166,9 @@ package protocol SessionStore: Sendable {
     /// Marks a logout token as used until `until`, when it would not be accepted any more. Of all that try, one is told that it was the first.
     func use(logoutToken tokenID: String, of issuer: String, until: UnixMilliseconds, now: UnixMilliseconds) async throws(StoreUnavailable) -> Bool
 
+    /// The gateways that logouts wait for now.
+    func fleet(now: UnixMilliseconds) async throws(StoreUnavailable) -> [FleetMember]
+
     /// A lookup for one event loop of the data plane.
     func lookup(on eventLoop: any EventLoop) -> SessionLookup
 
@@ -186,13 +189,19 @@ package struct RevokedBefore: Sendable, Equatable {
     }
 }
 
-/// What `/readyz` and `portcullis_store_up` show.
+/// What `/readyz` and the store's metrics show.
 package struct StoreHealth: Sendable, Equatable {
     package var isUp: Bool
     package var wasEverUp: Bool
+    /// Seconds since the last moment up to which every change had been heard; nil: there was none yet.
+    package var staleness: Double?
+    /// Whether answers are remembered now; nil: they are not meant to be.
+    package var remembers: Bool?
 
-    package init(isUp: Bool, wasEverUp: Bool) {
+    package init(isUp: Bool, wasEverUp: Bool, staleness: Double? = 0, remembers: Bool? = nil) {
         self.isUp = isUp
         self.wasEverUp = wasEverUp
+        self.staleness = staleness
+        self.remembers = remembers
     }
 }

@@ -32,6 +32,7 @@ struct AdminAPI: Sendable {
         case .endAll: return try await endAll(call, user(call))
         case .register: return try await register(call, session(call), user(call))
         case .end: return try await end(call, session(call), user(call))
+        case .edges: return try await edges()
         case .introspect: return try await introspect(call)
         case .revoke: return try await revoke(call)
         }
@@ -78,6 +79,25 @@ struct AdminAPI: Sendable {
     private static func name(_ segment: [UInt8]) -> String? {
         guard segment != Array(".".utf8), segment != Array("..".utf8) else { return nil }
         return String(validating: segment, as: UTF8.self)
+    }
+
+    private func edges() async throws -> ControlAnswer {
+        let fleet = try await sessions.store.fleet(now: sessions.now())
+        return .json { json in
+            json.name("edges")
+            json.beginArray()
+            for member in fleet {
+                json.beginObject()
+                json.member("id", member.edge.id)
+                json.member("address", member.edge.address)
+                json.member("version", member.edge.version)
+                json.member("last_heartbeat_at", member.lastHeartbeatAt.map(Timestamp.spelling))
+                json.name("staleness")
+                if let age = member.staleness { json.raw(Array("\(Double(age) / 1000)".utf8)) } else { json.null() }
+                json.endObject()
+            }
+            json.endArray()
+        }
     }
 
     // MARK: Sessions of a user

@@ -42,6 +42,22 @@ final class ControlMetrics: Sendable {
             "# HELP portcullis_store_up Whether the session store can be reached now.",
             "# TYPE portcullis_store_up gauge",
             "portcullis_store_up \(store.isUp ? 1 : 0)",
+        ]
+        if let staleness = store.staleness {
+            lines += [
+                "# HELP portcullis_revocation_staleness_seconds Time since the last moment up to which every revocation had been heard.",
+                "# TYPE portcullis_revocation_staleness_seconds gauge",
+                "portcullis_revocation_staleness_seconds \(staleness)",
+            ]
+        }
+        if let remembers = store.remembers {
+            lines += [
+                "# HELP portcullis_revocation_tracking Whether answers are remembered until a change is pushed (revocation.mode: tracked); 0: strict.",
+                "# TYPE portcullis_revocation_tracking gauge",
+                "portcullis_revocation_tracking \(remembers ? 1 : 0)",
+            ]
+        }
+        lines += [
             "# HELP portcullis_config_reloads_total Reloads of the configuration by outcome.",
             "# TYPE portcullis_config_reloads_total counter",
             "portcullis_config_reloads_total{outcome=\"applied\"} \(state.applied)",

@@ -53,7 +53,7 @@ package final class ControlPlane: Service, Sendable {
         self.adminAddress = adminAddress
         group = eventLoopGroup
         self.logger = logger
-        let sessions = SessionService(store: store, dataPlane: dataPlane, metrics: metrics, now: now)
+        let sessions = SessionService(store: store, metrics: metrics, now: now)
         let audit = Audit(sink: audit, copy: auditCopy)
         let descriptions = Descriptions()
         logins = LoginService(

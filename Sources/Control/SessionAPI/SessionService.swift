@@ -5,7 +5,7 @@ import HTTPTypes
 import Sessions
 import Tokens
 
-/// What both APIs do with sessions: begin them, end them, show them. Ending one also closes what is open of it here, before it returns (contract §1).
+/// What both APIs do with sessions: begin them, end them, show them. Ending one returns when nothing of it is open in the fleet (contract §1).
 ///
 /// Throws `Refusal` or `StoreUnavailable`; what has thrown is not known to have taken effect.
 struct SessionService: Sendable {
@@ -13,7 +13,6 @@ struct SessionService: Sendable {
     private static let latestSecond: Double = 253_402_300_799
 
     let store: any SessionStore
-    let dataPlane: any DataPlane
     let metrics: ControlMetrics
     let now: @Sendable () -> UnixMilliseconds
 
@@ -64,9 +63,7 @@ struct SessionService: Sendable {
         let record = SessionRecord(
             session: session, user: UserID(name: user), device: ControlRequest.note(origin.device), ip: ControlRequest.note(origin.ip),
             userAgent: ControlRequest.note(origin.userAgent), claims: claims, createdAt: now, lastSeenAt: now, expiresAt: sessionEnd)
-        for ended in try await store.create(record, refreshHash: refresh.hash, rules: rules, now: now) {
-            await dataPlane.endExchanges(of: record.user, session: ended, reason: .maxPerUser)
-        }
+        try await store.create(record, refreshHash: refresh.hash, rules: rules, now: now)
         return Issued(user: user, session: session, access: access, refresh: refresh, sessionEnd: sessionEnd, now: now)
     }
 
@@ -84,9 +81,7 @@ struct SessionService: Sendable {
         case .repeated(let repeated):
             record = repeated
             successor = try await successorGivenBefore(presented, configuration: configuration)
-        case .reused:
-            await dataPlane.endExchanges(of: user, session: presented.session, reason: .refreshReuse)
-            throw Refusal.refreshReused
+        case .reused: throw Refusal.refreshReused
         case .unknown: throw Refusal.refreshMalformed
         case .ended: throw Refusal.sessionRevoked
         case .expired: throw Refusal.refreshExpired
@@ -130,8 +125,6 @@ struct SessionService: Sendable {
             try await store.revoke(session, of: user, until: rememberedUntil(tokenEnd, rules: rules, now: now), now: now)
             if ending == .unknown { ending = .ended }
         }
-        // Also of one that the store does not know: it may have forgotten what it ended when the call before this one got no answer.
-        await dataPlane.endExchanges(of: user, session: session, reason: reason)
         if ending != .unknown { metrics.logoutTook(.now - start) }
         return ending
     }
@@ -150,7 +143,6 @@ struct SessionService: Sendable {
             before = RevokedBefore(moment: max(now / 1000, issuedAt ?? 0), until: rememberedUntil(tokenEnd, rules: rules, now: now))
         }
         let count = try await store.endAll(of: user, reason: reason, alsoRevokeIssued: before, rules: rules, now: now)
-        await dataPlane.endExchanges(of: user, session: nil, reason: reason)
         metrics.logoutTook(.now - start)
         return count
     }

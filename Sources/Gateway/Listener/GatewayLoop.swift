@@ -35,6 +35,7 @@ final class GatewayLoop {
     private(set) var remembersConfirmations = false
     private var pools: [UpstreamPool] = []
     private var connections: [ObjectIdentifier: HTTP1Connection] = [:]
+    private var looking: RepeatedTask?
     private var spareBuffers: [ByteBuffer] = []
 
     init(index: Int, eventLoop: any EventLoop, shared: GatewayShared, lookup: SessionLookup, snapshot: Snapshot, accessLog: AccessLogBuffer?) {
@@ -52,6 +53,8 @@ final class GatewayLoop {
         self.responseScanner = ResponseScanner(limits: snapshot.headLimits)
         trailerScanner = TrailerScanner(limits: snapshot.headLimits)
         self.spareBuffers.reserveCapacity(Self.spareLimit)
+        // No grace for what has been seen revoked.
+        lookup.onEnding = { [recent] user, session in recent.remove(user: user, session: session) }
     }
 
     // MARK: Time
@@ -89,10 +92,17 @@ final class GatewayLoop {
     func add(_ connection: HTTP1Connection) {
         connections[ObjectIdentifier(connection)] = connection
         counters.connectionOpened()
+        guard looking == nil else { return }
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        looking = eventLoop.scheduleRepeatedTask(initialDelay: Self.lookInterval, delay: Self.lookInterval) { _ in bound.value.lookAfterExchanges() }
     }
 
     func remove(_ connection: HTTP1Connection) {
         connections[ObjectIdentifier(connection)] = nil
+        if connections.isEmpty {
+            looking?.cancel()
+            looking = nil
+        }
         counters.connectionClosed()
         leave()
     }
@@ -136,14 +146,14 @@ final class GatewayLoop {
         for pool in pools { pool.retire() }
     }
 
-    // MARK: Revocation
+    // MARK: What is open for long
 
-    /// Ends what is open of a session, or of all sessions of a user, before it returns.
-    func endExchanges(of user: UserID, session: String?) {
-        recent.remove(user: user, session: session)
-        for connection in Array(connections.values) where connection.exchange.belongs(to: user, session: session) {
-            connection.exchange.end(.revoked)
-        }
+    /// How late an exchange may end with its token, or with its session's time.
+    private static let lookInterval = TimeAmount.seconds(1)
+
+    private func lookAfterExchanges() {
+        let now = now, unixTime = unixTime
+        for connection in Array(connections.values) { connection.exchange.lookAfter(now: now, unixTime: unixTime) }
     }
 }
 

@@ -17,10 +17,13 @@ struct AccessRecord {
         /// Nothing moved for too long.
         case idle
         case revoked
+        case expired
+        case storeSilent
         case draining
 
         static let names: [StaticString] = [
-            "ok", "redirect", "client_error", "server_error", "broken_off", "client_gone", "idle", "cut_revoked", "cut_draining",
+            "ok", "redirect", "client_error", "server_error", "broken_off", "client_gone", "idle", "cut_revoked", "cut_expired",
+            "cut_store_silent", "cut_draining",
         ]
 
         /// Its place among the metric's outcomes: the codes, then `names`.
@@ -33,7 +36,9 @@ struct AccessRecord {
             case .clientGone: return first + 5
             case .idle: return first + 6
             case .revoked: return first + 7
-            case .draining: return first + 8
+            case .expired: return first + 8
+            case .storeSilent: return first + 9
+            case .draining: return first + 10
             }
         }
 
@@ -51,7 +56,8 @@ struct AccessRecord {
             case .brokenOff: "upstream_reset"
             case .clientGone: "client_gone"
             case .idle: "idle"
-            case .revoked: "session_revoked"
+            case .revoked, .expired: "session_revoked"
+            case .storeSilent: "store_unavailable"
             case .draining: "draining"
             }
         }

@@ -20,11 +20,6 @@ enum ExchangeEnding: UInt8, CaseIterable {
     }
 }
 
-/// Who answered whether a session is active.
-enum LookupSource: Int, CaseIterable {
-    case cache, store
-}
-
 /// Whether a token was remembered or its signature checked.
 enum VerificationSource: Int, CaseIterable {
     case cache, signature
@@ -49,7 +44,7 @@ final class LoopCounters {
     private var requests: ContiguousArray<UInt64> = []
     private var requestDurations: ContiguousArray<Histogram> = []
     private var upstreamDurations: ContiguousArray<Histogram> = []
-    private var lookups = ContiguousArray<UInt64>(repeating: 0, count: LookupSource.allCases.count * LoopCounters.answers.count)
+    private var lookups = ContiguousArray<UInt64>(repeating: 0, count: 2 * LoopCounters.answers.count)
     private var lookupDurations = Histogram()
     private var verifications = ContiguousArray<UInt64>(
         repeating: 0, count: VerificationSource.allCases.count * LoopCounters.verificationOutcomes.count)
@@ -105,14 +100,14 @@ final class LoopCounters {
         return snapshot.route(route).flatMap { routeNames.firstIndex(of: $0.name) } ?? 0
     }
 
-    func sessionAnswered(_ answer: SessionAnswer, after duration: TimeAmount, source: LookupSource = .store) {
+    func sessionAnswered(_ answer: SessionAnswer, after duration: TimeAmount, source: SessionAnswerSource) {
         let place =
             switch answer {
             case .active: 0
             case .revoked: 1
             case .unavailable: 2
             }
-        lookups[source.rawValue * Self.answers.count + place] += 1
+        lookups[(source == .cache ? 0 : 1) * Self.answers.count + place] += 1
         lookupDurations.add(duration)
     }
 
@@ -142,9 +137,9 @@ final class LoopCounters {
         for (slot, name) in upstreamNames.enumerated() where upstreamDurations[slot].count > 0 {
             metrics.upstreamDurations[name] = upstreamDurations[slot]
         }
-        for source in LookupSource.allCases {
+        for (index, source) in ["cache", "store"].enumerated() {
             for (place, answer) in Self.answers.enumerated() {
-                metrics.lookups[.init("\(source)", answer.name)] = lookups[source.rawValue * Self.answers.count + place]
+                metrics.lookups[.init(source, answer.name)] = lookups[index * Self.answers.count + place]
             }
         }
         metrics.lookupDurations = lookupDurations

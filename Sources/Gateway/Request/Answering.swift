@@ -19,6 +19,7 @@ extension Exchange {
     }
 
     func responseHead(_ head: ResponseHead, _ bytes: ByteBuffer) {
+        guard mayGoOn else { return end(.storeSilent) }
         state = .responding
         lastByte = loop.now
         record.status = head.status
@@ -45,6 +46,7 @@ extension Exchange {
 
     func responseBody(_ piece: ByteBuffer) {
         guard state == .responding, piece.readableBytes > 0 else { return }
+        guard mayGoOn else { return end(.storeSilent) }
         lastByte = loop.now
         record.responseBytes += Int64(piece.readableBytes)
         let isChunked = clientFraming == .chunked

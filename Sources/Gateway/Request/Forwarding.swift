@@ -15,6 +15,7 @@ extension Exchange {
 
     func upstreamReady(_ connection: UpstreamConnection) {
         upstream = connection
+        guard mayGoOn else { return refuse(.storeUnavailable) }
         state = .sending
         sent = loop.now
         lastByte = sent
@@ -80,6 +81,7 @@ extension Exchange {
     func requestBody(_ piece: ByteBuffer) {
         if state == .gathering { return add(toGathered: piece) }
         guard let upstream, piece.readableBytes > 0 else { return }
+        guard mayGoOn else { return end(.storeSilent) }
         lastByte = loop.now
         record.requestBytes += Int64(piece.readableBytes)
         if case .chunked = requestFraming {

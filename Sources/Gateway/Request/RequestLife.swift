@@ -53,6 +53,8 @@ final class Exchange: SessionWaiter {
     var remembered: RememberedToken?
     /// A revocation came while the store was being asked.
     var endedMeanwhile = false
+    /// The store has been silent for too long: until then the exchange may go on all the same (`allow_recent`).
+    var graceEnd: NIODeadline?
     /// For a limit that counts once the session is known to be good.
     var clientAddress = Address.loopback
 
@@ -117,6 +119,7 @@ final class Exchange: SessionWaiter {
         carriesUpgrade = false
         originDisagrees = false
         endedMeanwhile = false
+        graceEnd = nil
         switch head.framing {
         case .none, .untilClose, .counted(0): requestIsComplete = true
         case .counted, .chunked: requestIsComplete = false
@@ -128,6 +131,8 @@ final class Exchange: SessionWaiter {
         case .ask(let reference):
             state = .session
             sent = asked
+            // Before it is asked: whatever ends the session from now on reaches this exchange.
+            loop.lookup.hold(reference, self)
             loop.lookup.ask(reference, self)
         }
     }
@@ -239,10 +244,10 @@ final class Exchange: SessionWaiter {
 
     // MARK: - session
 
-    override func sessionAnswered(_ answer: SessionAnswer) {
+    override func sessionAnswered(_ answer: SessionAnswer, from source: SessionAnswerSource) {
         guard state == .session, let reference = remembered?.reference else { return }
-        let now = loop.now
-        loop.counters.sessionAnswered(answer, after: now - sent)
+        let now = source == .cache ? sent : loop.now
+        loop.counters.sessionAnswered(answer, after: now - sent, source: source)
         switch endedMeanwhile ? .revoked : answer {
         case .active:
             if loop.remembersConfirmations { loop.recent.confirm(reference, at: now) }
@@ -258,8 +263,17 @@ final class Exchange: SessionWaiter {
                 return refuse(.storeUnavailable)
             }
             let own = loop.recent.lastConfirmed(user: reference.user, session: reference.session)
-            if isWithinGrace(own, now) { return sessionIsGood() }
+            if passesByGrace(own, now) { return sessionIsGood() }
             askNeighbours(reference)
+        }
+    }
+
+    /// At any time from when it was asked for until the exchange is over.
+    override func sessionEnded(_ ending: SessionEnding) {
+        switch ending {
+        case .revoked: end(.revoked)
+        case .expired: end(.expired)
+        case .storeSilent: storeFellSilent()
         }
     }
 
@@ -277,6 +291,7 @@ final class Exchange: SessionWaiter {
         upstreamHead = anonymousHead
         self.anonymousHead = nil
         remembered = nil
+        loop.lookup.release(self)
         let found = snapshot.routes[route]
         if let limit = found.rateLimit, limit.by != .address, let rejection = countAgainstLimit(found, nil) { return refuse(rejection) }
         connect()

@@ -12,22 +12,49 @@ extension Exchange {
     /// Why an exchange is ended from the gateway's side.
     typealias Ending = ExchangeEnding
 
-    func belongs(to user: UserID, session: String?) -> Bool {
-        guard state != .idle, state != .ended, let reference = remembered?.reference, reference.user == user else { return false }
-        return session == nil || reference.session == session
+    func storeFellSilent() {
+        if !isWithinGrace { end(.storeSilent) }
+    }
+
+    /// Whether the upstream may be told, and the client may hear, another byte. A process that was stopped for a while finds here that it was.
+    var mayGoOn: Bool { remembered?.reference == nil || loop.lookup.isFresh() || isWithinGrace }
+
+    /// While the store is silent: whether the route lets the exchange go on all the same.
+    private var isWithinGrace: Bool {
+        let revocation = snapshot.configuration.revocation, now = loop.now
+        guard snapshot.routes[route].whenUnavailable == .allowRecent else { return false }
+        // The last confirmation was the lease, which has just ended.
+        let end = graceEnd ?? now + revocation.grace - revocation.maxStaleness
+        graceEnd = end
+        return now < end
+    }
+
+    /// For whatever is open for longer than a moment; called once a second.
+    func lookAfter(now: NIODeadline, unixTime: Double) {
+        switch state {
+        case .idle, .judging, .session, .ended: return
+        case .gathering, .connecting, .sending, .responding, .tunnel: break
+        }
+        guard let remembered else { return }
+        if remembered.endsWithToken, unixTime >= remembered.verified.acceptUntil { return end(.expired) }
+        guard remembered.reference != nil else { return }
+        loop.lookup.watch(self)
+        guard let graceEnd else { return }
+        if loop.lookup.isFresh() { self.graceEnd = nil } else if now >= graceEnd { end(.storeSilent) }
     }
 
     /// Ends what is going on: with an answer where none has begun, else so that it does not look complete.
     func end(_ ending: Ending) {
         switch state {
-        case .session where ending == .revoked:
-            // The answer that is on its way may be from before.
-            endedMeanwhile = true
+        case .session where ending != .draining:
+            // The answer that is on its way may be from before. One that is unavailable is so by itself.
+            endedMeanwhile = endedMeanwhile || ending == .revoked || ending == .expired
         case .session, .gathering, .connecting, .sending:
-            refuse(ending == .revoked ? .sessionRevoked : .draining)
+            // What is left of a body is not waited for: the connection is part of what was open.
+            refuse(ending.rejection, closing: !requestIsComplete)
         case .responding:
             loop.counters.streamClosed(ending)
-            record.outcome = ending == .revoked ? .revoked : .draining
+            record.outcome = ending.outcome
             upstream?.detach()
             upstream = nil
             writeOutgoing()
@@ -35,8 +62,8 @@ extension Exchange {
             downstream.cut()
         case .tunnel:
             loop.counters.streamClosed(ending)
-            record.outcome = ending == .revoked ? .revoked : .draining
-            let told = ending == .revoked ? closeWebSocket(code: 1008, reason: "session revoked") : closeWebSocket(code: 1001, reason: "going away")
+            record.outcome = ending.outcome
+            let told = closeWebSocket(code: ending.closeCode, reason: ending.closeReason)
             if told.upstreamWasTold { upstream?.closeAfterWrites() } else { upstream?.cut() }
             upstream = nil
             finish()
@@ -64,7 +91,7 @@ extension Exchange {
     }
 
     /// Refuses the request; where its answer has begun, cuts it.
-    func refuse(_ rejection: Rejection) {
+    func refuse(_ rejection: Rejection, closing: Bool = false) {
         upstream?.detach()
         upstream = nil
         if state == .responding || state == .tunnel {
@@ -72,11 +99,11 @@ extension Exchange {
             finish()
             return downstream.cut()
         }
-        answer(rejection)
+        answer(rejection, closing: closing)
     }
 
-    func answer(_ rejection: Rejection) {
-        let closes = downstream.endsWithAnswer(refused: true)
+    func answer(_ rejection: Rejection, closing: Bool = false) {
+        let closes = downstream.endsWithAnswer(refused: true) || closing
         if closes { downstream.closesAfterAnswer() }
         record.outcome = .rejected(rejection)
         var buffer = loop.takeBuffer()
@@ -113,6 +140,7 @@ extension Exchange {
         record.identity = remembered
         loop.counters.requestEnded(route: route, record, of: snapshot)
         if snapshot.accessLog { loop.accessLog?.append(record, snapshot: snapshot, route: route) }
+        loop.lookup.release(self)
         remembered = nil
         record.identity = nil
         pool = nil
@@ -146,6 +174,44 @@ extension Exchange {
             finish()
             downstream.cut()
         case .idle, .judging, .ended, .session, .connecting: return
+        }
+    }
+}
+
+extension ExchangeEnding {
+    /// For a request whose answer has not begun (contract §4.10).
+    var rejection: Rejection {
+        switch self {
+        case .revoked, .expired: .sessionRevoked
+        case .storeSilent: .storeUnavailable
+        case .draining, .idle: .draining
+        }
+    }
+
+    var outcome: AccessRecord.Outcome {
+        switch self {
+        case .revoked: .revoked
+        case .expired: .expired
+        case .storeSilent: .storeSilent
+        case .draining: .draining
+        case .idle: .idle
+        }
+    }
+
+    /// Of a WebSocket's close frame (RFC 6455 §7.4.1).
+    var closeCode: UInt16 {
+        switch self {
+        case .revoked, .expired, .storeSilent: 1008
+        case .draining, .idle: 1001
+        }
+    }
+
+    var closeReason: StaticString {
+        switch self {
+        case .revoked: "session revoked"
+        case .expired: "session expired"
+        case .storeSilent: "session cannot be confirmed"
+        case .draining, .idle: "going away"
         }
     }
 }

@@ -53,9 +53,11 @@ extension RecentSessions: Sendable {}
 // MARK: - session: the store cannot say
 
 extension Exchange {
-    func isWithinGrace(_ confirmed: NIODeadline?, _ now: NIODeadline) -> Bool {
-        guard let confirmed else { return false }
-        return now - confirmed < snapshot.configuration.revocation.grace
+    /// Whether the session was confirmed lately enough; then what is opened now may stay open until that time is over, too.
+    func passesByGrace(_ confirmed: NIODeadline?, _ now: NIODeadline) -> Bool {
+        guard let confirmed, now - confirmed < snapshot.configuration.revocation.grace else { return false }
+        graceEnd = confirmed + snapshot.configuration.revocation.grace
+        return true
     }
 
     /// Another loop may have had the session confirmed more lately.
@@ -64,7 +66,7 @@ extension Exchange {
         loop.shared.lastConfirmation(user: reference.user, session: reference.session, except: loop).assumeIsolated().whenComplete { [self] result in
             guard ticket == self.ticket, state == .session else { return }
             if endedMeanwhile { return sessionIsRevoked() }
-            if case .success(let confirmed) = result, isWithinGrace(confirmed, loop.now) {
+            if case .success(let confirmed) = result, passesByGrace(confirmed, loop.now) {
                 sessionIsGood()
             } else {
                 refuse(.storeUnavailable)

@@ -35,6 +35,7 @@ extension Exchange {
     }
 
     func tunnelFromClient(_ bytes: ByteBuffer) {
+        guard mayGoOn else { return end(.storeSilent) }
         lastByte = loop.now
         record.requestBytes += Int64(bytes.readableBytes)
         if webSocketToUpstream != nil { bytes.withUnsafeReadableBytes { webSocketToUpstream!.advance(over: $0) } }
@@ -43,6 +44,7 @@ extension Exchange {
     }
 
     func tunnelFromUpstream(_ bytes: ByteBuffer) {
+        guard mayGoOn else { return end(.storeSilent) }
         lastByte = loop.now
         record.responseBytes += Int64(bytes.readableBytes)
         if webSocketToClient != nil { bytes.withUnsafeReadableBytes { webSocketToClient!.advance(over: $0) } }

@@ -21,8 +21,10 @@ struct FenceBook {
         var fence: FleetMessage.Fence
         let since: NIODeadline
         var published: NIODeadline
-        /// When it came back; nil before.
-        var heard: NIODeadline?
+        /// It has come back: whoever had a heartbeat before it has been heard of.
+        var isEchoed = false
+        /// Who has to confirm it has been settled.
+        var isDecided = false
         /// Until when each gateway that has not acknowledged may still act.
         var waiting: [String: NIODeadline] = [:]
     }
@@ -48,12 +50,19 @@ struct FenceBook {
         return fence
     }
 
-    /// Our own fence has come back. `living`: the view of this moment, without ourselves. Nil until the view is complete: it is heard again.
-    mutating func heardOwn(_ sequence: UInt64, living: [(edge: String, staleness: TimeAmount)]?, now: NIODeadline) {
-        guard let living, let fence = pending[sequence], fence.heard == nil else { return }
-        pending[sequence]?.heard = now
-        for (edge, staleness) in living where acknowledged[edge] ?? 0 < sequence {
-            pending[sequence]?.waiting[edge] = now + staleness
+    /// Our own fence has come back.
+    mutating func echoed(_ sequence: UInt64) {
+        pending[sequence]?.isEchoed = true
+    }
+
+    /// Settles who has to confirm what has come back. `living`: the view of this moment, without ourselves; nil as long as it is not complete.
+    mutating func decide(living: [(edge: String, staleness: TimeAmount)]?, now: NIODeadline) {
+        guard let living else { return }
+        for (sequence, fence) in pending where fence.isEchoed && !fence.isDecided {
+            pending[sequence]?.isDecided = true
+            for (edge, staleness) in living where acknowledged[edge] ?? 0 < sequence {
+                pending[sequence]?.waiting[edge] = now + staleness
+            }
         }
     }
 
@@ -73,7 +82,7 @@ struct FenceBook {
         var confirmed: [UInt64] = []
         var failed: [UInt64] = []
         for (number, fence) in pending {
-            if fence.heard != nil, fence.waiting.values.allSatisfy({ $0 <= now }) {
+            if fence.isDecided, fence.waiting.values.allSatisfy({ $0 <= now }) {
                 confirmed.append(number)
             } else if now - fence.since >= settings.patience {
                 failed.append(number)
@@ -97,7 +106,7 @@ struct FenceBook {
     var due: NIODeadline? {
         pending.values.lazy.map { fence in
             var due = min(fence.since + settings.patience, fence.published + settings.resend)
-            if fence.heard != nil, let last = fence.waiting.values.max() { due = min(due, last) }
+            if fence.isDecided, let last = fence.waiting.values.max() { due = min(due, last) }
             return due
         }.min()
     }

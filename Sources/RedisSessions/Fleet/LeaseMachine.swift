@@ -67,6 +67,8 @@ struct LeaseMachine {
     private var beat: UInt64 = 0
     /// Whether the invalidation of the last heartbeat has come back.
     private var heardBeat = false
+    /// The last moment up to which everything has been heard; 0: there was none.
+    private(set) var proven = NIODeadline.uptimeNanoseconds(0)
     /// Until when answers of this Redis count.
     private(set) var leaseEnd = NIODeadline.uptimeNanoseconds(0)
     /// Whether every heartbeat since the subscription came back as an invalidation: answers may be remembered.
@@ -114,7 +116,7 @@ struct LeaseMachine {
             hearsInvalidations = false
             return [.forget, write(now)]
         }
-        leaseEnd = pinged + settings.lease
+        hold(from: pinged)
         state = .resting(until: pinged + settings.interval)
         return []
     }
@@ -151,7 +153,7 @@ struct LeaseMachine {
     mutating func ponged(now: NIODeadline) -> Action? {
         switch state {
         case .confirming(let written, _):
-            leaseEnd = written + settings.lease
+            hold(from: written)
             state = .resting(until: written + settings.interval)
             return nil
         case .pinging(let since):
@@ -190,6 +192,11 @@ struct LeaseMachine {
             state = .resting(until: now)
             return nil
         }
+    }
+
+    private mutating func hold(from moment: NIODeadline) {
+        proven = moment
+        leaseEnd = moment + settings.lease
     }
 
     private mutating func write(_ now: NIODeadline) -> Action {

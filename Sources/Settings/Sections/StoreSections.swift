@@ -17,10 +17,7 @@ extension Settings {
             }
         }
         root.section("revocation") { section in
-            section.read("mode", into: &revocation.mode) { value in
-                guard let mode = value.word(Revocation.Mode.self) else { return nil }
-                return mode == .tracked ? value.notYet("tracked") : mode
-            }
+            section.read("mode", into: &revocation.mode) { $0.word() }
             section.read("max_staleness", into: &revocation.maxStaleness) { $0.duration() }
             section.read("when_unavailable", into: &revocation.whenUnavailable) { $0.word() }
             section.read("grace", into: &revocation.grace) { $0.duration(orNothing: true) }

@@ -36,6 +36,7 @@ extension GatewayConfiguration {
         limits = Limits(settings.limits)
         revocation.whenUnavailable = WhenUnavailable(settings.revocation.whenUnavailable)
         revocation.grace = TimeAmount(settings.revocation.grace)
+        revocation.maxStaleness = TimeAmount(settings.revocation.maxStaleness)
         accessLog = settings.logging.accessLog
         drain = TimeAmount(settings.shutdown.drain)
     }

@@ -9,13 +9,14 @@ import RedisClient
 import RedisSessions
 import Sessions
 import Settings
+import Tokens
 import WallTime
 
 /// The store that a configuration asks for, not yet opened.
 struct StorePlan: Sendable {
     private enum Kind: Sendable {
-        case memory
-        case redis(RedisConfiguration, keyPrefix: String, waitReplicas: Int)
+        case memory(EdgeDescription)
+        case redis(RedisConfiguration, keyPrefix: String, waitReplicas: Int, FleetSettings)
     }
 
     private let kind: Kind
@@ -26,7 +27,7 @@ struct StorePlan: Sendable {
     init(_ settings: Settings) throws {
         auditStream = settings.logging.auditStream.map { AuditStream.Rules(maxEntries: $0.maxEntries, retain: $0.retain.inMilliseconds) }
         switch settings.store {
-        case .memory: kind = .memory
+        case .memory: kind = .memory(FleetSettings(settings).edge)
         case .redis(let redis):
             let address: RedisConfiguration.Address =
                 switch redis.addresses[0] {
@@ -38,7 +39,7 @@ struct StorePlan: Sendable {
                     address: address, username: redis.username, password: redis.password.map { String(decoding: $0, as: UTF8.self) },
                     database: redis.database, tls: try redis.tls.map { try PeerTLS($0.configuration, serverName: $0.serverName) },
                     connectTimeout: TimeAmount(redis.connectTimeout), commandTimeout: TimeAmount(redis.commandTimeout)),
-                keyPrefix: redis.keyPrefix, waitReplicas: redis.waitReplicas)
+                keyPrefix: redis.keyPrefix, waitReplicas: redis.waitReplicas, FleetSettings(settings))
         }
     }
 
@@ -47,10 +48,10 @@ struct StorePlan: Sendable {
     /// - Parameter eventLoop: of the connection that the control plane uses.
     func open(eventLoop: any EventLoop, logger: Logger) -> OpenStore {
         switch kind {
-        case .memory: return OpenStore(memory: MemorySessionStore(now: { systemTime() }))
-        case .redis(let configuration, let keyPrefix, let waitReplicas):
+        case .memory(let edge): return OpenStore(memory: MemorySessionStore(edge: edge, now: { systemTime() }))
+        case .redis(let configuration, let keyPrefix, let waitReplicas, let fleet):
             let store = RedisSessionStore(
-                configuration: configuration, keyPrefix: keyPrefix, waitReplicas: waitReplicas, eventLoop: eventLoop, logger: logger)
+                configuration: configuration, keyPrefix: keyPrefix, waitReplicas: waitReplicas, fleet: fleet, eventLoop: eventLoop, logger: logger)
             store.start()
             let audit = AuditStream(configuration: configuration, keyPrefix: keyPrefix, eventLoop: eventLoop, logger: logger)
             audit.update(auditStream)
@@ -102,3 +103,12 @@ struct OpenStore: Sendable {
 }
 
 extension AuditStream: AuditCopy {}
+
+extension FleetSettings {
+    init(_ settings: Settings) {
+        self.init(
+            edge: EdgeDescription(
+                id: Base64URL.encode(Digest.randomBytes(16)), address: settings.listeners.first?.address.description ?? "", version: Version.text),
+            staleness: TimeAmount(settings.revocation.maxStaleness), remembers: settings.revocation.mode == .tracked)
+    }
+}

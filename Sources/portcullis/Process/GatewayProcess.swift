@@ -207,10 +207,6 @@ final class DataPlaneLink: DataPlane {
     var isReady: Bool { state.withLock { $0.isListening && $0.storeIsFit } }
     var isDraining: Bool { state.withLock { $0.server }?.isDraining ?? false }
 
-    func endExchanges(of user: UserID, session: String?, reason: RevokeReason) async {
-        await state.withLock { $0.server }?.endExchanges(of: user, session: session)
-    }
-
     func metricsText() async -> String { await state.withLock { $0.server }?.metrics().text() ?? "" }
 }
 

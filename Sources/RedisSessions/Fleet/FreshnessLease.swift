@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import Glibc
+import NIOCore
+import Synchronization
+
+/// The clock of leases: goes on while the machine sleeps, which the event loops' clock does not. A gateway that wakes up after an hour must not
+/// take its lease for fresh.
+enum LeaseClock {
+    static func now() -> NIODeadline {
+        var time = timespec()
+        clock_gettime(CLOCK_BOOTTIME, &time)
+        return .uptimeNanoseconds(UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))
+    }
+}
+
+/// Until when what one Redis has told may be acted on. Written by its link, read by every loop for each request: two numbers, no lock.
+final class FreshnessLease: Sendable {
+    private let answers = Atomic<UInt64>(0)
+    private let memory = Atomic<UInt64>(0)
+    /// The last moment up to which everything had been heard; 0: there was none.
+    private let proven = Atomic<UInt64>(0)
+
+    /// Until then answers count (`LeaseClock`).
+    var answersUntil: NIODeadline { .uptimeNanoseconds(answers.load(ordering: .acquiring)) }
+    /// Until then remembered answers do.
+    var memoryUntil: NIODeadline { .uptimeNanoseconds(memory.load(ordering: .acquiring)) }
+    /// Whether answers ever counted: then the gateway is ready.
+    var wasEverHeld: Bool { proven.load(ordering: .acquiring) > 0 }
+
+    /// Seconds since the last moment up to which everything had been heard; nil: there was none. For people.
+    var staleness: Double? {
+        let proven = proven.load(ordering: .acquiring)
+        guard proven > 0 else { return nil }
+        return Double(max(LeaseClock.now().uptimeNanoseconds, proven) - proven) / 1e9
+    }
+
+    func set(answersUntil: NIODeadline, memoryUntil: NIODeadline, proven: NIODeadline) {
+        answers.store(answersUntil.uptimeNanoseconds, ordering: .releasing)
+        memory.store(memoryUntil.uptimeNanoseconds, ordering: .releasing)
+        self.proven.store(proven.uptimeNanoseconds, ordering: .releasing)
+    }
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import NIOCore
+import RedisClient
+import Sessions
+
+/// One question on its way: counts the replies that it still waits for and judges them together.
+final class SessionQuestion: RedisRequest {
+    private unowned let lookup: RedisSessionLookup
+    private var waiter: SessionWaiter?
+    private var reference: RedisSessionReference?
+    private var version: UInt64 = 0
+    private var epoch: UInt64 = 0
+    private var asked = NIODeadline.uptimeNanoseconds(0)
+    private var needsLease = true
+    private var tries = 0
+    private var received = 0
+    private var expected = 0
+    private var answer = SessionAnswer.active
+    private var until = NIODeadline.distantFuture
+
+    init(_ lookup: RedisSessionLookup) {
+        self.lookup = lookup
+        super.init()
+    }
+
+    /// `needsLease`: not when what is open is asked for again, which is what a new lease waits for.
+    func begin(_ reference: RedisSessionReference, _ waiter: SessionWaiter, needsLease: Bool) {
+        self.reference = reference
+        self.waiter = waiter
+        self.needsLease = needsLease
+        tries = 0
+        note(reference)
+    }
+
+    /// Before anything is sent: what is heard from now on may be younger than the answer.
+    private func note(_ reference: RedisSessionReference) {
+        version = reference.sessions.version
+        epoch = lookup.epoch
+        tries += 1
+        received = 0
+        expected = 1 + (reference.commands.revokedBefore == nil ? 0 : 1) + (lookup.remembers && reference.commands.timeLeft != nil ? 1 : 0)
+        answer = .active
+        until = .distantFuture
+        if lookup.remembers { asked = LeaseClock.now() }
+    }
+
+    override func redisCompleted(_ outcome: RedisOutcome) {
+        guard let reference else { return }
+        received += 1
+        let one: SessionAnswer
+        if received == 1 {
+            one = Self.membership(outcome, revokes: reference.kind == .revocable)
+        } else if reference.kind == .revocable {
+            one = RevokedBeforeRule.judge(outcome, issuedAt: reference.issuedAt)
+        } else {
+            one = timeLeft(outcome)
+        }
+        switch (answer, one) {
+        case (.unavailable, _), (_, .unavailable): answer = .unavailable
+        case (.revoked, _), (_, .revoked): answer = .revoked
+        case (.active, .active): break
+        }
+        if received == expected { judge(reference) }
+    }
+
+    private func judge(_ reference: RedisSessionReference) {
+        // An answer of a Redis that may have been replaced meanwhile is none, whatever it says.
+        if needsLease, !lookup.isFresh() { answer = .unavailable }
+        if answer != .unavailable, version != reference.sessions.version || epoch != lookup.epoch {
+            if tries < RedisSessionLookup.askLimit {
+                note(reference)
+                return lookup.send(self, reference)
+            }
+        } else if answer != .unavailable, lookup.remembers {
+            reference.answer = answer
+            reference.version = version
+            reference.epoch = epoch
+            reference.until = until
+        }
+        let waiter = waiter, answer = answer
+        self.waiter = nil
+        self.reference = nil
+        lookup.answered(self, reference, answer, isUse: needsLease)
+        waiter?.sessionAnswered(answer, from: .store)
+    }
+
+    /// PTTL: the set's end, counted from before it was asked for; -1: none, -2: there is no set, which the membership says, too.
+    private func timeLeft(_ outcome: RedisOutcome) -> SessionAnswer {
+        guard case .reply(.integer(let milliseconds)) = outcome else { return .unavailable }
+        if milliseconds >= 0 { until = asked + .milliseconds(milliseconds) }
+        return .active
+    }
+
+    /// 1 and 0 are answers; everything else (an error, another type, silence) is none.
+    private static func membership(_ outcome: RedisOutcome, revokes: Bool) -> SessionAnswer {
+        guard case .reply(.integer(let isMember)) = outcome, isMember == 0 || isMember == 1 else { return .unavailable }
+        return (isMember == 1) != revokes ? .active : .revoked
+    }
+}
+
+/// Asks again about a session of which something is open.
+final class Recheck: SessionWaiter {
+    private unowned let lookup: RedisSessionLookup
+    let reference: RedisSessionReference
+    let verification: Verification?
+
+    init(_ lookup: RedisSessionLookup, _ reference: RedisSessionReference, _ verification: Verification?) {
+        self.lookup = lookup
+        self.reference = reference
+        self.verification = verification
+        super.init()
+    }
+
+    override func sessionAnswered(_ answer: SessionAnswer, from source: SessionAnswerSource) { lookup.completed(self, answer) }
+}
+
+/// Counts the rechecks of one verification.
+final class Verification {
+    /// One for the counting itself.
+    var left = 1
+    private let promise: EventLoopPromise<Void>
+
+    init(_ promise: EventLoopPromise<Void>) { self.promise = promise }
+
+    func began() { done() }
+
+    func done() {
+        left -= 1
+        if left == 0 { promise.succeed() }
+    }
+}
+
+/// When a session that is open for long comes to its end: the set's own, or its place among the ends.
+final class EndQuestion: RedisRequest {
+    private let reference: RedisSessionReference
+    private let asked = LeaseClock.now()
+    private var end: NIODeadline?
+    private var isFirst = true
+    private var isKnown = true
+
+    init(_ reference: RedisSessionReference) {
+        self.reference = reference
+        super.init()
+    }
+
+    override func redisCompleted(_ outcome: RedisOutcome) {
+        if isFirst {
+            isFirst = false
+            if case .reply(.integer(let left)) = outcome { if left >= 0 { end = asked + .milliseconds(left) } } else { isKnown = false }
+            return
+        }
+        switch outcome {
+        case .reply(.bulk(let score)):
+            if let at = Double(String(decoding: score, as: UTF8.self)), at.isFinite {
+                let left = max(0, min(at - Double(systemMilliseconds()), 4e12))
+                end = min(end ?? .distantFuture, asked + .milliseconds(Int64(left)))
+            }
+        case .reply(.null): break
+        case .reply, .failure: isKnown = false
+        }
+        reference.end = isKnown ? end.map { .at($0) } ?? .none : .unknown
+    }
+}
+
+extension RedisSessionReference {
+    var isOver: Bool {
+        if case .at(let end) = end { end <= LeaseClock.now() } else { false }
+    }
+}
+
+/// What `revoked_before:{U}` says of a token (contract §7).
+enum RevokedBeforeRule {
+    /// The longest number that is one: seconds for the next 30,000 years.
+    static let digitLimit = 12
+
+    static func judge(_ outcome: RedisOutcome, issuedAt: Int64?) -> SessionAnswer {
+        guard case .reply(let reply) = outcome else { return .unavailable }
+        switch reply {
+        case .null: return .active
+        case .bulk(let text):
+            guard let moment = number(text) else { return .unavailable }
+            guard let issuedAt else { return .revoked }
+            return issuedAt > moment ? .active : .revoked
+        case .integer, .simple, .error, .array: return .unavailable
+        }
+    }
+
+    private static func number(_ text: [UInt8]) -> Int64? {
+        guard !text.isEmpty, text.count <= digitLimit else { return nil }
+        var value: Int64 = 0
+        for byte in text {
+            guard byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") else { return nil }
+            value = value * 10 + Int64(byte - UInt8(ascii: "0"))
+        }
+        return value
+    }
+}
