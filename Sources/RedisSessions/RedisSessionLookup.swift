@@ -40,11 +40,11 @@ final class RedisSessionLookup: SessionLookup {
     private static let recheckPause = TimeAmount.milliseconds(100)
 
     let client: RedisClient
-    let lease: FreshnessLease
+    private(set) var lease: FreshnessLease
     private let keys: SessionKeys
     private let notes: UseNotes
     /// Whether answers are remembered: `revocation.mode: tracked`.
-    let remembers: Bool
+    private(set) var remembers: Bool
     /// Another number whenever something may have been missed.
     private(set) var epoch: UInt64 = 0
     private let endIsDue: @Sendable (UserID) -> Void
@@ -72,7 +72,7 @@ final class RedisSessionLookup: SessionLookup {
 
     override func ask(_ reference: SessionReference, _ waiter: SessionWaiter) {
         let reference = unsafeDowncast(reference, to: RedisSessionReference.self)
-        if let answer = remembered(reference) {
+        if remembers, let answer = remembered(reference) {
             if answer == .active { notes.note(reference) }
             return waiter.sessionAnswered(answer, from: .cache)
         }
@@ -133,6 +133,15 @@ final class RedisSessionLookup: SessionLookup {
 // MARK: - What the link tells
 
 extension RedisSessionLookup {
+    /// A reload has changed `revocation.mode`.
+    func remember(_ remembers: Bool) {
+        epoch &+= 1
+        self.remembers = remembers
+    }
+
+    /// A reload has changed `revocation.max_staleness`: that heartbeat counts from now on.
+    func use(_ lease: FreshnessLease) { self.lease = lease }
+
     /// Nothing that was asked for before counts any more.
     func forgetRemembered() { epoch &+= 1 }
 

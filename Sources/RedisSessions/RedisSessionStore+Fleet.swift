@@ -5,37 +5,25 @@ import NIOCore
 import RedisClient
 import Sessions
 
-/// How a process takes part in the fleet.
-package struct FleetSettings: Sendable {
-    package var edge: EdgeDescription
-    /// `revocation.max_staleness`: no answer older than this is used, and no logout waits longer for a silent gateway.
-    package var staleness: TimeAmount
-    /// `revocation.mode: tracked`: answers are remembered until a change is pushed.
-    package var remembers: Bool
-
-    package init(edge: EdgeDescription, staleness: TimeAmount, remembers: Bool) {
-        self.edge = edge
-        self.staleness = staleness
-        self.remembers = remembers
-    }
-}
-
 /// The part of an ending that is not in Redis: what is open here and elsewhere (contract §1).
 extension RedisSessionStore {
     /// Returns when nothing of the session (nil: of the user) is open in the fleet and nobody acts on what was known of it before.
     func haveEnded(_ session: String?, of user: UserID, reason: RevokeReason) async throws(StoreUnavailable) {
         await loops.end(session, of: user)
-        try await link.confirm(session, of: user, reason: reason)
+        try await fleet.link.confirm(session, of: user, reason: reason)
     }
 
     /// A session gave way to a newer one: nobody has logged out, so nobody waits for the others.
     func gaveWay(_ session: String, of user: UserID) async {
         await loops.end(session, of: user)
-        link.announce(session, of: user, reason: .maxPerUser)
+        fleet.link.announce(session, of: user, reason: .maxPerUser)
     }
 
+    /// `revocation.mode` and `revocation.max_staleness` after a reload.
+    package func use(_ settings: FleetSettings) { fleet.use(settings, eventLoop: client.eventLoop) }
+
     package func fleet(now: UnixMilliseconds) async throws(StoreUnavailable) -> [FleetMember] {
-        try await link.currentEdges().map { edge in
+        try await fleet.link.currentEdges().map { edge in
             let age = edge.age.map { $0.nanoseconds / 1_000_000 }
             return FleetMember(edge: edge.description, lastHeartbeatAt: age.map { now - $0 }, staleness: age)
         }

@@ -20,9 +20,7 @@ package final class RedisSessionStore: SessionStore {
     private let logger: Logger
     private let lookups = Mutex<[RedisClient]>([])
     let loops = SessionLoops<RedisSessionLookup>()
-    let lease = FreshnessLease()
-    let link: FleetLink
-    let fleet: FleetSettings
+    let fleet: FleetMembership
 
     /// - Parameters:
     ///   - keyPrefix: `store.redis.key_prefix`.
@@ -33,7 +31,6 @@ package final class RedisSessionStore: SessionStore {
         configuration: RedisConfiguration, keyPrefix: String, waitReplicas: Int, fleet: FleetSettings, eventLoop: any EventLoop, logger: Logger,
         useTick: TimeAmount = .seconds(5)
     ) {
-        self.fleet = fleet
         self.configuration = configuration
         self.waitReplicas = waitReplicas
         self.logger = logger
@@ -41,21 +38,24 @@ package final class RedisSessionStore: SessionStore {
         keys = SessionKeys(prefix: keyPrefix)
         client = RedisClient(eventLoop: eventLoop, configuration: configuration, logger: logger)
         sweep = EndSweep(client: client, keys: keys)
-        link = FleetLink(
-            FleetLink.Configuration(edge: fleet.edge, staleness: fleet.staleness, waitReplicas: waitReplicas), redis: configuration, keys: keys,
-            loops: loops, lease: lease, eventLoop: eventLoop, logger: logger)
+        let keys = keys
+        self.fleet = FleetMembership(fleet, loops: loops) { [loops] settings in
+            FleetLink(
+                FleetLink.Configuration(edge: settings.edge, staleness: settings.staleness, waitReplicas: waitReplicas), redis: configuration,
+                keys: keys, loops: loops, eventLoop: eventLoop, logger: logger)
+        }
     }
 
     /// Connects, and begins to end what is over. Returns at once; Redis need not be there yet.
     package func start() {
         client.start()
-        link.start()
+        fleet.start()
         sweep.start()
     }
 
     package func close() async {
         sweep.stop()
-        await link.close()
+        await fleet.close()
         let all = lookups.withLock { $0 } + [client]
         for client in all { try? await client.close().get() }
     }
@@ -65,7 +65,9 @@ package final class RedisSessionStore: SessionStore {
         lookups.withLock { $0.append(own) }
         own.start()
         let notes = UseNotes(eventLoop: eventLoop, keys: keys, tick: useTick, write: UseWriter(client).write)
-        let lookup = RedisSessionLookup(client: own, keys: keys, notes: notes, lease: lease, remembers: fleet.remembers, eventLoop: eventLoop) { [sweep] user in
+        let lookup = RedisSessionLookup(
+            client: own, keys: keys, notes: notes, lease: fleet.link.lease, remembers: fleet.settings.remembers, eventLoop: eventLoop
+        ) { [sweep] user in
             Task { await sweep.dropEnded(of: user) }
         }
         loops.add(lookup)
@@ -75,9 +77,10 @@ package final class RedisSessionStore: SessionStore {
     /// Up for the first time is what every loop can use: each has a connection of its own, and makes it in its own time.
     package var health: StoreHealth {
         let everyLoop = lookups.withLock { $0.allSatisfy(\.wasEverConnected) }
+        let lease = fleet.link.lease
         return StoreHealth(
             isUp: client.isConnected, wasEverUp: client.wasEverConnected && everyLoop && lease.wasEverHeld,
-            staleness: lease.staleness, remembers: fleet.remembers ? lease.memoryUntil > LeaseClock.now() : nil)
+            staleness: lease.staleness, remembers: fleet.settings.remembers ? lease.memoryUntil > LeaseClock.now() : nil)
     }
 
     /// The `maxmemory-policy`, where it may drop keys; nil for `noeviction`. With `revocable` issuers a dropped key lets a revoked session in.
@@ -95,7 +98,7 @@ package final class RedisSessionStore: SessionStore {
 
     package func create(
         _ record: SessionRecord, refreshHash: [UInt8], rules: SessionRules, now: UnixMilliseconds
-    ) async throws(StoreUnavailable) {
+    ) async throws(StoreUnavailable) -> [String] {
         let ends = record.expiresAt ?? now + rules.sessionLifetime
         var arguments = [
             Array(record.session.utf8), text(now), text(ends), text(rules.retainRevoked), text(Int64(rules.maxPerUser)),

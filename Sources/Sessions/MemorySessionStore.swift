@@ -86,12 +86,13 @@ package final class MemorySessionStore: SessionStore {
         }
     }
 
-    package func create(_ record: SessionRecord, refreshHash: [UInt8], rules: SessionRules, now: UnixMilliseconds) async {
+    package func create(_ record: SessionRecord, refreshHash: [UInt8], rules: SessionRules, now: UnixMilliseconds) async -> [String] {
         let ended = state.withLock { state in
             state.sweep(now, every: Self.sweepInterval)
             return state.users[record.user, default: User()].add(record, refreshHash: refreshHash, rules: rules, now: now)
         }
         for session in ended { await loops.end(session, of: record.user) }
+        return ended
     }
 
     package func register(

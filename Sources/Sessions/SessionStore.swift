@@ -112,8 +112,10 @@ package struct SessionRules: Sendable, Equatable {
 ///
 /// Time is an argument (`now`), so that rules can be tested. Safe to call from any task.
 package protocol SessionStore: Sendable {
-    /// Makes a session: adds the id to the user's set and writes its record. Ends the user's oldest sessions beyond `maxPerUser`.
-    func create(_ record: SessionRecord, refreshHash: [UInt8], rules: SessionRules, now: UnixMilliseconds) async throws(StoreUnavailable)
+    /// Makes a session: adds the id to the user's set and writes its record. Ends the user's oldest sessions beyond `maxPerUser` and
+    /// returns their ids.
+    @discardableResult
+    func create(_ record: SessionRecord, refreshHash: [UInt8], rules: SessionRules, now: UnixMilliseconds) async throws(StoreUnavailable) -> [String]
 
     /// Registers an id that another issuer made, or moves its end. Active until `expiresAt`.
     func register(_ session: String, of user: UserID, expiresAt: UnixMilliseconds, rules: SessionRules, now: UnixMilliseconds)

@@ -150,7 +150,7 @@ struct AdminTests {
             _ = try await world.login()
             #expect(try await world.admin(.DELETE, "/v1/users/alice/sessions").text == #"{"revoked":2}"#)
             #expect(try await world.admin(.DELETE, "/v1/users/nobody/sessions").text == #"{"revoked":0}"#)
-            #expect(world.gateway.endings.all.first == .init(user: UserID(name: "alice"), session: nil, reason: .admin))
+            #expect(world.store.endings.all.first == .init(user: UserID(name: "alice"), session: nil, reason: .admin))
             #expect(world.audit.all.contains { $0.contains("admin_revoke_all") && $0.contains("alice") && $0.contains("127.0.0.1") })
         }
     }

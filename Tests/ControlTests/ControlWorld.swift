@@ -193,18 +193,7 @@ final class TestClock: Sendable {
 
 /// A data plane that does nothing and remembers what it was told.
 final class RecordedDataPlane: DataPlane {
-    struct Ending: Sendable, Equatable {
-        let user: UserID
-        let session: String?
-        let reason: RevokeReason
-    }
-
-    let endings = Recorded<Ending>()
     private let draining = Mutex(false)
-
-    func endExchanges(of user: UserID, session: String?, reason: RevokeReason) async {
-        endings.append(Ending(user: user, session: session, reason: reason))
-    }
 
     func metricsText() async -> String { "portcullis_connections 0\n" }
     var isDraining: Bool { draining.withLock { $0 } }

@@ -28,6 +28,14 @@ final class FaultyStore: SessionStore {
         var usedTokens: [String: UnixMilliseconds] = [:]
     }
 
+    struct Ending: Sendable, Equatable {
+        let user: UserID
+        let session: String?
+        let reason: RevokeReason
+    }
+
+    /// What it was told to end, or ended by itself.
+    let endings = Recorded<Ending>()
     private let state = Mutex(State())
 
     func stop() { state.withLock { $0.isUp = false } }
@@ -69,7 +77,7 @@ final class FaultyStore: SessionStore {
 
     func create(_ record: SessionRecord, refreshHash: [UInt8], rules: SessionRules, now: UnixMilliseconds) async throws(StoreUnavailable) -> [String]
     {
-        try use { state in
+        let ended = try use { state in
             state.entries[record.user, default: [:]][record.session] = Entry(record: record, refreshHash: refreshHash)
             let active = (state.entries[record.user] ?? [:]).values.filter(\.record.active).sorted {
                 ($0.record.createdAt ?? 0, $0.record.session) < ($1.record.createdAt ?? 0, $1.record.session)
@@ -78,6 +86,8 @@ final class FaultyStore: SessionStore {
             for session in ended { state.entries[record.user]?[session]?.end(.maxPerUser, now) }
             return Array(ended)
         }
+        for session in ended { endings.append(Ending(user: record.user, session: session, reason: .maxPerUser)) }
+        return ended
     }
 
     func register(
@@ -93,13 +103,15 @@ final class FaultyStore: SessionStore {
 
     func end(
         _ session: String, of user: UserID, reason: RevokeReason, rules: SessionRules, now: UnixMilliseconds
-    ) async throws(StoreUnavailable) -> Ending {
-        try use { state in
+    ) async throws(StoreUnavailable) -> Sessions.Ending {
+        let ending = try use { state -> Sessions.Ending in
             guard let entry = state.entries[user]?[session] else { return .unknown }
             guard entry.record.active else { return .endedBefore }
             state.entries[user]?[session]?.end(reason, now)
             return .ended
         }
+        if ending != .unknown { endings.append(Ending(user: user, session: session, reason: reason)) }
+        return ending
     }
 
     func endAll(
@@ -109,12 +121,14 @@ final class FaultyStore: SessionStore {
             let active = (state.entries[user] ?? [:]).values.filter(\.record.active)
             for entry in active { state.entries[user]?[entry.record.session]?.end(reason, now) }
             state.before[user] = alsoRevokeIssued ?? state.before[user]
+            endings.append(Ending(user: user, session: nil, reason: reason))
             return active.count
         }
     }
 
     func revoke(_ session: String, of user: UserID, until: UnixMilliseconds, now: UnixMilliseconds) async throws(StoreUnavailable) {
         try use { $0.revoked[user, default: [:]][session] = until }
+        endings.append(Ending(user: user, session: session, reason: .revoked))
     }
 
     func list(of user: UserID, rules: SessionRules, now: UnixMilliseconds) async throws(StoreUnavailable) -> [SessionRecord] {
@@ -150,6 +164,7 @@ final class FaultyStore: SessionStore {
             }
             if entry.previousHash == presentedHash, now < entry.rotatedAt + rules.reuseWindow { return .repeated(entry.record) }
             state.entries[user]?[session]?.end(.refreshReuse, now)
+            endings.append(Ending(user: user, session: session, reason: .refreshReuse))
             return .reused
         }
     }
@@ -185,7 +200,16 @@ final class FaultyStore: SessionStore {
         try use { $0.attempts[key, default: [:]][id] = failed ? true : nil }
     }
 
-    func lookup(on eventLoop: any EventLoop) -> SessionLookup { SessionLookup() }
+    func lookup(on eventLoop: any EventLoop) -> SessionLookup { SessionLookup(eventLoop: eventLoop) }
+
+    func fleet(now: UnixMilliseconds) async throws(StoreUnavailable) -> [FleetMember] {
+        try use { _ in
+            [
+                FleetMember(edge: EdgeDescription(id: "one", address: "127.0.0.1:8080", version: "1.0"), lastHeartbeatAt: now - 250, staleness: 250),
+                FleetMember(edge: EdgeDescription(id: "two", address: "", version: "")),
+            ]
+        }
+    }
 
     var health: StoreHealth { state.withLock { StoreHealth(isUp: $0.isUp, wasEverUp: $0.wasEverUp) } }
 }

@@ -199,7 +199,7 @@ struct LoginTests {
             _ = try await world.login()
             world.clock.advance(milliseconds: 10)
             _ = try await world.login()
-            #expect(world.gateway.endings.all == [.init(user: UserID(name: "alice"), session: first.session, reason: .maxPerUser)])
+            #expect(world.store.endings.all == [.init(user: UserID(name: "alice"), session: first.session, reason: .maxPerUser)])
         }
     }
 

@@ -27,7 +27,7 @@ struct LogoutTests {
             let alice = UserID(name: "alice")
             #expect(world.store.record(one.session, of: alice)?.revokeReason == .logout)
             #expect(world.store.record(other.session, of: alice)?.active == true)
-            #expect(world.gateway.endings.all.first == .init(user: alice, session: one.session, reason: .logout))
+            #expect(world.store.endings.all.first == .init(user: alice, session: one.session, reason: .logout))
             #expect(try await world.admin(.GET, "/metrics").text.contains("portcullis_logout_duration_seconds_count 3"))
         }
     }
@@ -64,7 +64,7 @@ struct LogoutTests {
                 let twice = [("Authorization", "Bearer \(login.access)"), ("Authorization", "Bearer \(login.access)")]
                 #expect(try await world.call(.POST, path, fields: twice).code == "token_ambiguous")
             }
-            #expect(world.gateway.endings.all.isEmpty)
+            #expect(world.store.endings.all.isEmpty)
         }
     }
 
@@ -73,7 +73,7 @@ struct LogoutTests {
         try await ControlWorld.run { world in
             let one = try await world.login(), two = try await world.login()
             let ambiguous = try await world.call(.POST, "/auth/logout", token: one.access, json: #"{"refresh_token":"\#(two.refresh)"}"#)
-            #expect(ambiguous.status == 400 && ambiguous.code == "token_ambiguous" && world.gateway.endings.all.isEmpty)
+            #expect(ambiguous.status == 400 && ambiguous.code == "token_ambiguous" && world.store.endings.all.isEmpty)
             #expect(try await world.call(.POST, "/auth/logout", token: one.access, json: #"{"refresh_token":"\#(one.refresh)"}"#).status == 204)
         }
     }
@@ -87,7 +87,7 @@ struct LogoutTests {
             #expect(try await world.call(.POST, "/auth/logout", cookie: stale, fields: Self.sameOrigin).code == "token_expired")
             let both = "\(stale); \(Self.refreshCookie)=\(login.refresh)"
             #expect(try await world.call(.POST, "/auth/logout", cookie: both, fields: Self.sameOrigin).status == 204)
-            #expect(world.gateway.endings.all.map(\.session) == [login.session])
+            #expect(world.store.endings.all.map(\.session) == [login.session])
         }
     }
 
@@ -110,7 +110,7 @@ struct LogoutTests {
                 (try await world.call(.POST, "/auth/refresh", cookie: "\(Self.refreshCookie)=\(login.refresh)", fields: fields), "refresh"),
             ]
             for (reply, name) in calls { #expect(reply.status == 403 && reply.code == "csrf", "\(name)") }
-            #expect(world.store.record(login.session, of: UserID(name: "alice"))?.active == true && world.gateway.endings.all.isEmpty)
+            #expect(world.store.record(login.session, of: UserID(name: "alice"))?.active == true && world.store.endings.all.isEmpty)
             #expect(try await world.call(.GET, "/auth/session", cookie: access, fields: fields).status == 200)
             #expect(try await world.call(.POST, "/auth/logout", token: login.access, fields: fields).status == 204)
         }
@@ -144,7 +144,7 @@ struct LogoutTests {
             _ = try await world.call(.POST, "/auth/logout", token: mine[0].access)
             let reply = try await world.call(.POST, "/auth/logout-all", token: mine[1].access)
             #expect(reply.status == 200 && reply.text == #"{"revoked":2}"# && reply.cookies[Self.accessCookie]?.value == "")
-            #expect(world.gateway.endings.all.last == .init(user: UserID(name: "alice"), session: nil, reason: .logoutAll))
+            #expect(world.store.endings.all.last == .init(user: UserID(name: "alice"), session: nil, reason: .logoutAll))
             #expect(try await world.call(.GET, "/auth/session", token: mine[2].access).code == "session_revoked")
             #expect(try await world.call(.GET, "/auth/session", token: bob.access).status == 200)
             #expect(try await world.call(.POST, "/auth/logout-all", token: mine[2].access).code == "session_revoked", "an ended session has no say")
@@ -202,7 +202,7 @@ struct LogoutTests {
 
             #expect(try await world.call(.POST, "/auth/logout", token: token("rev", "s1", now, far)).status == 204)
             #expect(world.store.revokedIDs(of: revocable)["s1"] ?? 0 >= far * 1000, "as long as the token is accepted")
-            #expect(world.gateway.endings.all.last == .init(user: revocable, session: "s1", reason: .logout))
+            #expect(world.store.endings.all.last == .init(user: revocable, session: "s1", reason: .revoked))
 
             // What a user makes up is not remembered, as it would have to be for long; his own id is, and what he is known to have.
             for session in ["made-up", "s9", "AAAAAAAAAAAAAAAAAAAAAA"] {

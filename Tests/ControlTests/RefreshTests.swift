@@ -29,7 +29,7 @@ struct RefreshTests {
             world.clock.advance(milliseconds: 11_000)
             let reply = try await world.refresh(first.refresh)
             #expect(reply.status == 401 && reply.code == "refresh_reused" && reply.fields["Set-Cookie"].isEmpty)
-            #expect(world.gateway.endings.all == [.init(user: UserID(name: "alice"), session: first.session, reason: .refreshReuse)])
+            #expect(world.store.endings.all == [.init(user: UserID(name: "alice"), session: first.session, reason: .refreshReuse)])
             #expect(try await world.refresh(second.refresh).code == "session_revoked")
             #expect(world.audit.all.contains { $0.contains("refresh_reuse") })
         }

@@ -81,8 +81,8 @@ struct ObservationCounterTests {
     @Test("Lookups, verifications and closed streams are counted by what they were")
     func closedLists() throws {
         let counters = try LoopCounters(snapshot: StageWorld().snapshot)
-        counters.sessionAnswered(.active, after: .milliseconds(1))
-        counters.sessionAnswered(.unavailable, after: .milliseconds(1))
+        counters.sessionAnswered(.active, after: .milliseconds(1), source: .store)
+        counters.sessionAnswered(.unavailable, after: .milliseconds(1), source: .store)
         counters.tokenVerified(nil, source: .cache)
         counters.tokenVerified(.expired, source: .signature)
         counters.streamClosed(.revoked)

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Portcullis authors
 
 import NIOCore
+import NIOEmbedded
 import Sessions
 import Testing
 import Tokens
@@ -90,7 +91,7 @@ final class StageWorld {
 
     private(set) var configuration = GatewayConfiguration()
     private let key: SigningKey
-    let lookup = SessionLookup()
+    let lookup = SessionLookup(eventLoop: EmbeddedEventLoop())
     var ids = CorrelationSource()
 
     init(routes: [RouteConfiguration] = [StageWorld.route("/")], change: (inout GatewayConfiguration) -> Void = { _ in }) throws {

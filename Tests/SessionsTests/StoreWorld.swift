@@ -163,6 +163,7 @@ func withRedisStore(
 ) async throws {
     let store = RedisSessionStore(
         configuration: configuration, keyPrefix: StoreWorld.prefix, waitReplicas: waitReplicas,
+        fleet: FleetSettings(edge: EdgeDescription(id: UUID().uuidString, address: "", version: ""), staleness: .seconds(5), remembers: false),
         eventLoop: MultiThreadedEventLoopGroup.singleton.next(), logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
         useTick: useTick)
     store.start()
@@ -201,7 +202,7 @@ extension SessionRecord {
 private final class Waiter: SessionWaiter {
     private let continuation: CheckedContinuation<SessionAnswer, any Error>
     init(_ continuation: CheckedContinuation<SessionAnswer, any Error>) { self.continuation = continuation }
-    override func sessionAnswered(_ answer: SessionAnswer) { continuation.resume(returning: answer) }
+    override func sessionAnswered(_ answer: SessionAnswer, from source: SessionAnswerSource) { continuation.resume(returning: answer) }
 }
 
 /// The system's clock: Redis ends keys by it, so that the times of tests begin there.

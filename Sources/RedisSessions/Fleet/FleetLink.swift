@@ -20,7 +20,7 @@ final class FleetLink: @unchecked Sendable {
     }
 
     let eventLoop: any EventLoop
-    let lease: FreshnessLease
+    let lease = FreshnessLease()
     private let configuration: Configuration
     private let redis: RedisConfiguration
     private let keys: SessionKeys
@@ -42,17 +42,17 @@ final class FleetLink: @unchecked Sendable {
     private var applied: EventLoopFuture<Void>
     private var timer: (due: NIODeadline, scheduled: Scheduled<Void>)?
     private var silence: Scheduled<Void>?
+    private let held: EventLoopPromise<Void>
     private var isClosing = false
 
     init(
         _ configuration: Configuration, redis: RedisConfiguration, keys: SessionKeys, loops: SessionLoops<RedisSessionLookup>,
-        lease: FreshnessLease, eventLoop: any EventLoop, logger: Logger
+        eventLoop: any EventLoop, logger: Logger
     ) {
         self.configuration = configuration
         self.redis = redis
         self.keys = keys
         self.loops = loops
-        self.lease = lease
         self.eventLoop = eventLoop
         self.logger = logger
         client = RedisClient(eventLoop: eventLoop, configuration: redis, logger: logger)
@@ -63,6 +63,7 @@ final class FleetLink: @unchecked Sendable {
                 resend: min(.milliseconds(100), .nanoseconds(configuration.staleness.nanoseconds / 4)),
                 patience: configuration.staleness + redis.commandTimeout + redis.connectTimeout))
         applied = eventLoop.makeSucceededVoidFuture()
+        held = eventLoop.makePromise()
     }
 
     /// Any thread. Redis need not be there yet.
@@ -81,18 +82,29 @@ final class FleetLink: @unchecked Sendable {
     /// A proper end: what is open has ended before. Takes the heartbeat away and tells the others, in this order: the invalidation of a heartbeat
     /// does not say whether it was written or removed, and a farewell that came before it would be undone by it.
     func close() async {
+        // Logouts that wait for others are answered first.
+        let end = LeaseClock.now() + configuration.staleness
+        while let left = try? await eventLoop.submit({ self.answers.count }).get(), left > 0, LeaseClock.now() < end {
+            guard (try? await Task.sleep(for: .milliseconds(20))) != nil else { break }
+        }
         try? await eventLoop.submit { [self] in
             isClosing = true
             machine.lost()
             timer?.scheduled.cancel()
             silence?.cancel()
             settleAll(.failure(StoreUnavailable("the gateway ends")))
+            held.succeed()
         }.get()
         let edge = configuration.edge.id
         _ = try? await client.callAll([RedisCommand([Array("DEL".utf8), keys.edge(edge)]), RedisCommand([Array("SREM".utf8), keys.edges, Array(edge.utf8)])])
         _ = try? await client.call(publish(.farewell(edge: edge), to: keys.fences))
         try? await eventLoop.submit { [self] in push?.close() }.get()
         try? await client.close().get()
+    }
+
+    /// Returns when answers count for the first time, or the link is closed. Any task.
+    func whenHeld() async {
+        try? await eventLoop.flatSubmit { self.held.futureResult }.get()
     }
 
     // MARK: Logouts of this gateway
@@ -331,6 +343,7 @@ final class FleetLink: @unchecked Sendable {
     // MARK: What leaves, and when
 
     private func afterEvent() {
+        if !lease.wasEverHeld, machine.leaseEnd > .uptimeNanoseconds(0) { held.succeed() }
         lease.set(answersUntil: machine.leaseEnd, memoryUntil: machine.memoryEnd, proven: machine.proven)
         if !book.isEmpty {
             let now = LeaseClock.now()

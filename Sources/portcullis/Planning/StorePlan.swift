@@ -96,6 +96,9 @@ struct OpenStore: Sendable {
         }
     }
 
+    /// A reload.
+    func use(_ settings: Settings) { redis?.use(FleetSettings(settings)) }
+
     func close() async {
         await audit?.close()
         await redis?.close()

@@ -115,6 +115,7 @@ extension GatewayProcess {
                 }
                 fetcher.update(sources: new.keySources)
                 control.update(new.control)
+                store.use(new.settings)
                 process.level.level = new.logLevel
                 store.audit?.update(new.store.auditStream)
                 plan = new
