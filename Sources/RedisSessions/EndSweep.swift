@@ -54,7 +54,7 @@ final class EndSweep: Sendable {
 
     /// Takes out what is over of one user, now. When it cannot be done, who asked asks again.
     func dropEnded(of user: UserID) async {
-        _ = try? await client.run(SessionScripts.dropEnded, keys: [keys.sessions(user), keys.ends(user)], arguments: [digits(systemMilliseconds())])
+        _ = try? await client.run(SessionScripts.dropEnded, keys: [keys.sessions(user), keys.ends(user)], arguments: [digits(systemTime())])
     }
 
     /// Returns how many users were due and are settled: one that cannot be (a key of another type) is tried again after a pause.

@@ -4,6 +4,7 @@
 import NIOCore
 import RedisClient
 import Sessions
+import WallTime
 
 /// One question on its way: counts the replies that it still waits for and judges them together.
 final class SessionQuestion: RedisRequest {
@@ -154,7 +155,7 @@ final class EndQuestion: RedisRequest {
         switch outcome {
         case .reply(.bulk(let score)):
             if let at = Double(String(decoding: score, as: UTF8.self)), at.isFinite {
-                let left = max(0, min(at - Double(systemMilliseconds()), 4e12))
+                let left = max(0, min(at - Double(systemTime()), 4e12))
                 end = min(end ?? .distantFuture, asked + .milliseconds(Int64(left)))
             }
         case .reply(.null): break

@@ -8,11 +8,11 @@ enum AdminCall: APICall {
     /// For everybody who reaches the listener.
     case health, readiness, metrics, describe
     /// With the admin token.
-    case create, list, endAll, register, end, introspect, revoke
+    case create, list, endAll, register, end, introspect, revoke, edges
 
     var method: HTTPRequest.Method {
         switch self {
-        case .health, .readiness, .metrics, .describe, .list: .get
+        case .health, .readiness, .metrics, .describe, .list, .edges: .get
         case .create, .introspect, .revoke: .post
         case .register: .put
         case .endAll, .end: .delete
@@ -29,6 +29,7 @@ enum AdminCall: APICall {
         case .register, .end: "/v1/users/{user}/sessions/{sid}"
         case .introspect: "/v1/introspect"
         case .revoke: "/v1/revoke"
+        case .edges: "/v1/edges"
         }
     }
 

@@ -17,6 +17,7 @@ extension AdminCall: DocumentedCall {
         case .end: end.with(CallDocumentation.adminListener)
         case .introspect: introspect.with(CallDocumentation.adminListener)
         case .revoke: revoke.with(CallDocumentation.adminListener)
+        case .edges: edges.with(CallDocumentation.adminListener)
         }
     }
 
@@ -92,6 +93,14 @@ extension AdminCall: DocumentedCall {
             text: "Where the user's issuer is `revocable` also one that nobody here knows.",
             credentials: [.adminToken], parameters: [Self.namespace],
             answers: [CallDocumentation.Answer(status: 204, text: "The session has ended.")], problems: [404: ["session_not_found"]])
+    }
+
+    // MARK: The fleet
+
+    private var edges: CallDocumentation {
+        CallDocumentation(
+            id: "edges", summary: "The gateways of the fleet", text: "Those that a logout waits for now: each has a heartbeat in the store.",
+            credentials: [.adminToken], answers: [.json(200, "All of them.", schema: "Edges")], problems: [503: ["store_unavailable"]])
     }
 
     // MARK: Tokens

@@ -11,7 +11,7 @@ extension OpenAPI {
     var schemas: JSONValue {
         let shared: [Named] = [problem, login, refreshTokenInBody, issuedSession, session, sessionList, revoked]
         let ofPublic: [Named] = [backchannelLogout, invalidRequest, keySet, openAPIDocument]
-        let ofAdmin: [Named] = [newSession, registration, registered, token, introspection, revocationError, health, ready, notReady]
+        let ofAdmin: [Named] = [newSession, registration, registered, token, introspection, revocationError, edges, health, ready, notReady]
         return JSONValue(members: shared + ofPublic + (scope == .everything ? ofAdmin : []))
     }
 
@@ -211,6 +211,19 @@ extension OpenAPI {
                 "properties": ["session_id": Self.identifier, "user": Self.identifier, "expires_at": Self.time],
             ]
         )
+    }
+
+    private var edges: Named {
+        let edge: JSONValue = [
+            "type": "object", "required": ["id", "address", "version", "last_heartbeat_at", "staleness"],
+            "properties": [
+                "id": ["type": "string", "description": "Another one for each start of a process."],
+                "address": ["type": "string", "description": "Where it listens; empty where it does not say."],
+                "version": ["type": "string"], "last_heartbeat_at": ["type": ["string", "null"], "format": "date-time"],
+                "staleness": ["type": ["number", "null"], "minimum": 0, "description": "Seconds since then: what it acts on is not older."],
+            ],
+        ]
+        return ("Edges", ["type": "object", "required": ["edges"], "properties": ["edges": ["type": "array", "items": edge]]])
     }
 
     private var introspection: Named {
