@@ -10,8 +10,32 @@ extension ConnectionMachine {
         case auth = "AUTH"
         case select = "SELECT"
         case ping = "PING"
+        /// Only a primary knows the truth, however it came that we are connected to something else.
+        case role = "ROLE"
+        /// `INFO server`: which server this is, so that another one at the same address is not taken for it.
+        case info = "INFO"
 
-        var expected: RedisReply { self == .ping ? .simple(Array("PONG".utf8)) : .simple(Array("OK".utf8)) }
+        enum Judgement: Equatable {
+            case accepted
+            /// It names the server.
+            case identified(serverID: UInt64)
+            /// The server is a replica, or no data server at all.
+            case notPrimary
+            /// No Redis answers so.
+            case unexpected
+        }
+
+        func judge(_ reply: RedisReply) -> Judgement {
+            switch self {
+            case .auth, .select: return reply == .simple(Array("OK".utf8)) ? .accepted : .unexpected
+            case .ping: return reply == .simple(Array("PONG".utf8)) ? .accepted : .unexpected
+            case .role:
+                guard let role = reply.elements?.first?.bytes else { return .unexpected }
+                return role == Array("master".utf8) ? .accepted : .notPrimary
+            case .info:
+                return hashedRunID(info: reply).map { .identified(serverID: $0) } ?? .unexpected
+            }
+        }
     }
 
     struct Settings {
@@ -83,6 +107,8 @@ extension ConnectionMachine {
         case ready(CircularBuffer<Waiting>)
         /// Redis does not let us in.
         case refused(HandshakeStep, Ending)
+        /// A server that is no primary: nothing that it says counts.
+        case notPrimary(Ending)
         /// A reply that nobody has asked for, or not such a one: what comes next cannot be told.
         case violation(Ending)
         case ignore
@@ -103,4 +129,17 @@ extension ConnectionMachine {
         case expire([Request])
         case none
     }
+}
+
+/// A hash (FNV-1a, 64 bits) of the `run_id` that a server has given itself at its start: a name, not a protection. Never 0.
+///
+/// - Parameter reply: to `INFO server`.
+func hashedRunID(info reply: RedisReply) -> UInt64? {
+    guard case .bulk(let text) = reply else { return nil }
+    let name = Array("run_id:".utf8)
+    for line in text.split(whereSeparator: { $0 == 0x0A || $0 == 0x0D }) where line.starts(with: name) && line.count > name.count {
+        let hash = line.dropFirst(name.count).reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        return max(hash, 1)
+    }
+    return nil
 }

@@ -73,10 +73,36 @@ struct ConnectionMachine<Request>: ~Copyable {
     private var backoff: Backoff
     /// The present one's number, or the last one's.
     private(set) var connection: ConnectionID = 0
+    /// Of the server that was last asked for it, see `HandshakeStep.info`; 0 before.
+    private(set) var serverID: UInt64 = 0
 
     init(_ settings: Settings, seed: UInt64) {
         self.settings = settings
         backoff = Backoff(seed: seed)
+    }
+
+    /// Whether that attempt is still wanted.
+    func isConnecting(_ id: ConnectionID) -> Bool {
+        switch state {
+        case .connecting: id == connection
+        case .initial: false
+        case .handshaking: false
+        case .ready: false
+        case .backingOff: false
+        case .closed: false
+        }
+    }
+
+    /// Whether so many commands in a row would go out together, or be held together.
+    func hasRoom(for count: Int) -> Bool {
+        switch state {
+        case .ready(let ready): ready.pending.count + count <= settings.depth
+        case .connecting(let opening): opening.isFirst && opening.waiting.count + count <= settings.depth
+        case .handshaking(let opening): opening.isFirst && opening.waiting.count + count <= settings.depth
+        case .initial: false
+        case .backingOff: false
+        case .closed: false
+        }
     }
 
     // MARK: Events of the owner
@@ -231,7 +257,15 @@ struct ConnectionMachine<Request>: ~Copyable {
                 backOff(failures: opening.failures + 1, now: now())
                 return .refused(step, opening.ending(.unavailable))
             }
-            guard reply == step.expected else {
+            switch step.judge(reply) {
+            case .accepted:
+                break
+            case .identified(let serverID):
+                self.serverID = serverID
+            case .notPrimary:
+                backOff(failures: opening.failures + 1, now: now())
+                return .notPrimary(opening.ending(.unavailable))
+            case .unexpected:
                 backOff(failures: opening.failures + 1, now: now())
                 return .violation(opening.ending(.violation))
             }

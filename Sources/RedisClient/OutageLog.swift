@@ -14,10 +14,7 @@ struct OutageLog {
 
     init(logger: Logger, address: RedisConfiguration.Address) {
         var logger = logger
-        switch address {
-        case .host(let host, let port): logger[metadataKey: "redis"] = "\(host):\(port)"
-        case .unix(let path): logger[metadataKey: "redis"] = "\(path)"
-        }
+        logger[metadataKey: "redis"] = "\(address)"
         self.logger = logger
     }
 

@@ -16,54 +16,62 @@ extension RedisClient {
     /// - Throws: the first failure; its `wasSent` tells whether Redis may have carried out any of them.
     package nonisolated func callAll(_ commands: [RedisCommand]) async throws(RedisFailure) -> [RedisReply] {
         guard !commands.isEmpty else { return [] }
-        let outcomes = await withCheckedContinuation { continuation in
+        return try await withCheckedContinuation { continuation in
             onLoop {
-                let batch = Batch(count: commands.count, continuation)
-                for (index, command) in commands.enumerated() { self.send(command, BatchedRequest(batch, index)) }
+                let batch = RedisBatch(count: commands.count) { continuation.resume(returning: $0) }
+                for (index, command) in commands.enumerated() { self.send(command, batch.request(index)) }
             }
+        }.replies()
+    }
+}
+
+/// Gathers the outcomes of commands that were sent together; confined to the loop that they are sent on.
+final class RedisBatch {
+    private var outcomes: [RedisOutcome?]
+    private var missing: Int
+    private let completion: ([RedisOutcome]) -> Void
+
+    /// - Parameter completion: called on the loop when the last outcome has come.
+    init(count: Int, completion: @escaping ([RedisOutcome]) -> Void) {
+        outcomes = Array(repeating: nil, count: count)
+        missing = count
+        self.completion = completion
+    }
+
+    /// Each index once, to be sent once.
+    func request(_ index: Int) -> RedisRequest { Member(self, index) }
+
+    private func complete(_ index: Int, _ outcome: RedisOutcome) {
+        outcomes[index] = outcome
+        missing -= 1
+        if missing == 0 { completion(outcomes.compactMap(\.self)) }
+    }
+
+    private final class Member: RedisRequest {
+        private let batch: RedisBatch
+        private let index: Int
+
+        init(_ batch: RedisBatch, _ index: Int) {
+            self.batch = batch
+            self.index = index
+            super.init()
         }
+
+        override func redisCompleted(_ outcome: RedisOutcome) { batch.complete(index, outcome) }
+    }
+}
+
+extension [RedisOutcome] {
+    /// All replies, or the first failure; its `wasSent` tells whether Redis may have carried out any of them.
+    func replies() throws(RedisFailure) -> [RedisReply] {
         var replies: [RedisReply] = []
-        for outcome in outcomes {
+        for outcome in self {
             switch outcome {
             case .reply(let reply): replies.append(reply)
-            case .failure(let failure): throw failure.with(wasSent: outcomes.contains { $0.wasSent })
+            case .failure(let failure): throw failure.with(wasSent: contains { $0.wasSent })
             }
         }
         return replies
-    }
-}
-
-/// Gathers the outcomes of commands that were sent together; confined to the client's loop.
-private final class Batch {
-    private var outcomes: [RedisOutcome?]
-    private var missing: Int
-    private let continuation: CheckedContinuation<[RedisOutcome], Never>
-
-    init(count: Int, _ continuation: CheckedContinuation<[RedisOutcome], Never>) {
-        outcomes = Array(repeating: nil, count: count)
-        missing = count
-        self.continuation = continuation
-    }
-
-    func complete(_ index: Int, _ outcome: RedisOutcome) {
-        outcomes[index] = outcome
-        missing -= 1
-        if missing == 0 { continuation.resume(returning: outcomes.compactMap(\.self)) }
-    }
-}
-
-private final class BatchedRequest: RedisRequest {
-    private let batch: Batch
-    private let index: Int
-
-    init(_ batch: Batch, _ index: Int) {
-        self.batch = batch
-        self.index = index
-        super.init()
-    }
-
-    override func redisCompleted(_ outcome: RedisOutcome) {
-        batch.complete(index, outcome)
     }
 }
 

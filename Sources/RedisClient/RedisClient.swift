@@ -3,10 +3,9 @@
 
 import Logging
 import NIOCore
-import NIOPosix
 import PeerTLS
 
-/// One pipelined connection to a Redis, for one event loop, that makes itself anew when it is lost.
+/// One pipelined connection to a Redis that is a primary, for one event loop, that makes itself anew when it is lost.
 ///
 /// The commands of one loop tick leave in one write. Every command has a deadline; when one passes, the connection is closed, as nobody could tell
 /// which reply belongs to whom afterwards, and everything outstanding fails. Without a connection commands fail at once: nothing piles up while
@@ -22,6 +21,7 @@ package final class RedisClient: @unchecked Sendable {
     private let configuration: RedisConfiguration
     private let handshake: ByteBuffer
     private let onStateChange: @Sendable (_ isConnected: Bool) -> Void
+    private let admission: Admission?
     private var log: OutageLog
     private var machine: ConnectionMachine<RedisRequest>
     private var connection: RedisConnectionHandler?
@@ -31,19 +31,30 @@ package final class RedisClient: @unchecked Sendable {
     private var flushTask: @Sendable () -> Void = {}
     private var timer: (due: NIODeadline, scheduled: Scheduled<Void>)?
 
+    /// Asked before each connection but the first whether the address is still worth one; answered on the event loop, once.
+    typealias Admission = @Sendable (_ answer: @escaping @Sendable (_ isAdmitted: Bool) -> Void) -> Void
+
     /// A buffer that one burst has made larger than this is not kept, bytes.
     private static let keptCapacity = 256 * 1024
 
     /// Any thread. Nothing happens before `start`.
     ///
     /// - Parameter onStateChange: told on the event loop when the client has become usable, and when it has ceased to be.
-    package init(
+    package convenience init(
         eventLoop: any EventLoop, configuration: RedisConfiguration, logger: Logger,
         onStateChange: @escaping @Sendable (_ isConnected: Bool) -> Void = { _ in }
+    ) {
+        self.init(eventLoop: eventLoop, configuration: configuration, logger: logger, admission: nil, onStateChange: onStateChange)
+    }
+
+    init(
+        eventLoop: any EventLoop, configuration: RedisConfiguration, logger: Logger, admission: Admission?,
+        onStateChange: @escaping @Sendable (_ isConnected: Bool) -> Void
     ) {
         self.eventLoop = eventLoop
         self.configuration = configuration
         self.onStateChange = onStateChange
+        self.admission = admission
         let plan = configuration.handshake
         handshake = plan.bytes
         log = OutageLog(logger: logger, address: configuration.address)
@@ -82,6 +93,21 @@ package final class RedisClient: @unchecked Sendable {
         }
     }
 
+    /// Sends a command behind ASKING, in the same write: the next command alone may touch a slot that the node is only about to get.
+    func sendAsking(_ command: RedisCommand, _ request: RedisRequest) {
+        // One without the other would let through what somebody else sends next.
+        guard machine.hasRoom(for: 2) else { return fail(request, .unavailable(wasSent: false)) }
+        send(Self.asking, Unheeded())
+        send(command, request)
+    }
+
+    private static let asking = RedisCommand("ASKING")
+
+    /// Nobody waits for the reply to ASKING: what follows it tells more.
+    private final class Unheeded: RedisRequest {
+        override func redisCompleted(_ outcome: RedisOutcome) {}
+    }
+
     /// Ends the connection for good; everything outstanding fails as unavailable. Any thread. The future succeeds when the socket is closed.
     @discardableResult
     package func close() -> EventLoopFuture<Void> {
@@ -112,14 +138,20 @@ package final class RedisClient: @unchecked Sendable {
         case .deliver(let request):
             log.answered()
             request.redisCompleted(.reply(reply))
+            // It has become a replica: what it says to a read is as little worth as its refusal of a write. The handshake asks again.
+            if case .error = reply, reply.errorCode == "READONLY" { lost(id, reason: "it has become a replica") }
         case .ready(let waiting):
             status.connectionCounter.add()
+            status.set(serverID: machine.serverID)
             status.set(connected: true)
             log.connected()
             onStateChange(true)
             for command in waiting { resend(command) }
         case .refused(let step, let ending):
             log.unavailable("\(step.rawValue) was refused: \(reply.errorCode ?? "ERR")")
+            end(ending)
+        case .notPrimary(let ending):
+            log.unavailable("it is no primary")
             end(ending)
         case .violation(let ending):
             log.unavailable("protocol violation: a reply that nobody asked for")
@@ -142,8 +174,20 @@ package final class RedisClient: @unchecked Sendable {
 
     private func connect(_ id: ConnectionMachine<RedisRequest>.ConnectionID) {
         rearm()
-        let channel = configuration.connect(on: eventLoop) { [self] in RedisConnectionHandler(client: self, id: id, limits: configuration.limits) }
-        channel.whenFailure { [self] error in lost(id, reason: "cannot connect: \(connectionReason(error))") }
+        // Who made this client has just been told the address; later it may belong to somebody else.
+        guard id > 1, let admission else { return dial(id) }
+        admission { [self] isAdmitted in
+            eventLoop.assertInEventLoop()
+            if isAdmitted { dial(id) } else { lost(id, reason: "nobody names it as a primary now") }
+        }
+    }
+
+    private func dial(_ id: ConnectionMachine<RedisRequest>.ConnectionID) {
+        // Asking may have taken longer than the attempt was given.
+        guard machine.isConnecting(id) else { return }
+        configuration.connect(on: eventLoop) { [self, limits = configuration.limits] in
+            RedisConnectionHandler(client: self, id: id, limits: limits)
+        }.whenFailure { [self] error in lost(id, reason: "cannot connect: \(connectionReason(error))") }
     }
 
     private func flush() {
@@ -228,46 +272,5 @@ package final class RedisClient: @unchecked Sendable {
 
     func onLoop(_ task: @escaping @Sendable () -> Void) {
         if eventLoop.inEventLoop { task() } else { eventLoop.execute(task) }
-    }
-}
-
-extension RedisConfiguration {
-    /// A channel to Redis with the handler at the end of its pipeline.
-    func connect(on eventLoop: any EventLoop, handler: @escaping @Sendable () -> some ChannelHandler) -> EventLoopFuture<any Channel> {
-        let bootstrap = ClientBootstrap(group: eventLoop)
-            // The machine's timer is what decides; this one only ends an attempt that nobody waits for any more.
-            .connectTimeout(connectTimeout + .seconds(1))
-            .channelOption(.socketOption(.so_keepalive), value: 1)
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    // TLS first: the Redis handler speaks in clear to what is nearer to the socket.
-                    if let tls { try channel.pipeline.syncOperations.addHandler(tls.makeHandler(host: address.hostName)) }
-                    try channel.pipeline.syncOperations.addHandler(handler())
-                }
-            }
-        switch address {
-        case .host(let host, let port):
-            // Names are resolved one after the other on each loop: an address must not wait for a slow name of somebody else.
-            if let literal = try? SocketAddress(ipAddress: host, port: port) { return bootstrap.connect(to: literal) }
-            return bootstrap.connect(host: host, port: port)
-        case .unix(let path): return bootstrap.connect(unixDomainSocketPath: path)
-        }
-    }
-
-    /// What every connection begins with, in one write. PING at the end is what tells a Redis that answers from one that only accepts.
-    var handshake: (steps: [ConnectionMachine<RedisRequest>.HandshakeStep], bytes: ByteBuffer) {
-        var steps: [ConnectionMachine<RedisRequest>.HandshakeStep] = []
-        var bytes = ByteBuffer()
-        if let password {
-            steps.append(.auth)
-            bytes.writeImmutableBuffer(RedisCommand(["AUTH"] + (username.map { [$0] } ?? []) + [password]).bytes)
-        }
-        if database != 0 {
-            steps.append(.select)
-            bytes.writeImmutableBuffer(RedisCommand("SELECT", String(database)).bytes)
-        }
-        steps.append(.ping)
-        bytes.writeImmutableBuffer(RedisCommand("PING").bytes)
-        return (steps, bytes)
     }
 }

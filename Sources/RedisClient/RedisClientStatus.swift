@@ -14,6 +14,7 @@ package final class RedisClientStatus: Sendable {
 
     private let connected = Atomic(false)
     private let everConnected = Atomic(false)
+    private let server = Atomic<UInt64>(0)
     let commandCounter = Counter()
     let failureCounter = Counter()
     let timeoutCounter = Counter()
@@ -23,6 +24,8 @@ package final class RedisClientStatus: Sendable {
     package var isConnected: Bool { connected.load(ordering: .acquiring) }
     /// Whether that was ever so.
     package var wasEverConnected: Bool { everConnected.load(ordering: .acquiring) }
+    /// Tells one server from another (and from itself before a restart): of the present connection, or of the last one; 0 before the first.
+    package var serverID: UInt64 { server.load(ordering: .acquiring) }
     /// Commands that came in.
     package var commands: UInt64 { commandCounter.value }
     /// Commands that got no reply. Error replies are replies.
@@ -31,6 +34,8 @@ package final class RedisClientStatus: Sendable {
     package var timeouts: UInt64 { timeoutCounter.value }
     /// Connections of which the handshake succeeded.
     package var connections: UInt64 { connectionCounter.value }
+
+    func set(serverID: UInt64) { server.store(serverID, ordering: .releasing) }
 
     func set(connected isConnected: Bool) {
         connected.store(isConnected, ordering: .releasing)

@@ -6,11 +6,18 @@ import PeerTLS
 
 /// Where a Redis is and how to talk to it. Immutable once a client has it.
 package struct RedisConfiguration: Sendable {
-    package enum Address: Sendable, Hashable {
+    package enum Address: Sendable, Hashable, CustomStringConvertible {
         /// A name or an IP address (v6 without brackets), over TCP.
         case host(String, port: Int)
         /// A Unix socket.
         case unix(path: String)
+
+        package var description: String {
+            switch self {
+            case .host(let host, let port): host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+            case .unix(let path): path
+            }
+        }
 
         /// What is connected to, for TLS; nil for a Unix socket.
         var hostName: String? {
@@ -21,7 +28,18 @@ package struct RedisConfiguration: Sendable {
         }
     }
 
+    /// What the other side has to be, which decides how a connection begins.
+    enum Peer: Sendable {
+        /// A server that is a primary and says so itself.
+        case primary
+        /// Any node of a cluster, to be asked for the map alone.
+        case node
+        /// Without username, password and database.
+        case sentinel
+    }
+
     package var address: Address
+    var peer = Peer.primary
     /// ACL user; without it, `password` is the default user's.
     package var username: String?
     package var password: String?
@@ -29,7 +47,7 @@ package struct RedisConfiguration: Sendable {
     package var database: Int
     /// Nil: not encrypted.
     package var tls: PeerTLS?
-    /// For all of a connection's beginning together: name resolution, TCP, TLS, AUTH, SELECT, PING.
+    /// For all of a connection's beginning together: name resolution, TCP, TLS, AUTH, SELECT, PING, ROLE, INFO.
     package var connectTimeout: TimeAmount
     /// From the write of a command to its reply. A passed one costs the connection, as the order of what comes later is in doubt.
     package var commandTimeout: TimeAmount
@@ -62,6 +80,10 @@ package struct RedisLimits: Sendable, Equatable {
     package var lineBytes = 64 * 1024
     /// Arrays within arrays: hiredis' own limit.
     package var nesting = 7
+    /// Primaries of a cluster; a map with more is not believed. Each costs a connection for every event loop.
+    package var nodes = 128
+    /// Nodes that a redirection has named and that are in no map yet, for each event loop.
+    package var guests = 16
 
     package init() {}
 }

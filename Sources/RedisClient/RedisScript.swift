@@ -45,12 +45,11 @@ extension RedisClient {
 }
 
 extension RedisScript {
-    fileprivate func byName(_ keys: [[UInt8]], _ arguments: [[UInt8]]) -> RedisCommand {
-        RedisCommand([Array("EVALSHA".utf8), Array(sha1.utf8), Array(String(keys.count).utf8)] + keys + arguments)
-    }
+    func byName(_ keys: [[UInt8]], _ arguments: [[UInt8]]) -> RedisCommand { command("EVALSHA", Array(sha1.utf8), keys, arguments) }
+    func bySource(_ keys: [[UInt8]], _ arguments: [[UInt8]]) -> RedisCommand { command("EVAL", Array(source.utf8), keys, arguments) }
 
-    fileprivate func bySource(_ keys: [[UInt8]], _ arguments: [[UInt8]]) -> RedisCommand {
-        RedisCommand([Array("EVAL".utf8), Array(source.utf8), Array(String(keys.count).utf8)] + keys + arguments)
+    private func command(_ name: String, _ script: [UInt8], _ keys: [[UInt8]], _ arguments: [[UInt8]]) -> RedisCommand {
+        RedisCommand([Array(name.utf8), script, Array(String(keys.count).utf8)] + keys + arguments)
     }
 }
 

@@ -32,6 +32,7 @@ struct ReplyReader: ~Copyable {
         guard redisReaderFeed(reader, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count) == REDIS_OK else { throw problem }
     }
 
+    /// The same of what has been read from a channel.
     mutating func feed(_ buffer: ByteBuffer) throws(Problem) {
         var problem: Problem?
         buffer.withUnsafeReadableBytes { bytes in

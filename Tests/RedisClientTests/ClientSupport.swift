@@ -108,6 +108,12 @@ extension RedisClient {
     }
 }
 
+extension RedisOutcome {
+    var isFailure: Bool {
+        if case .failure = self { true } else { false }
+    }
+}
+
 /// Pieces of data that a script has seen.
 final class Seen: Sendable {
     private let pieces = Mutex<[[UInt8]]>([])

@@ -211,6 +211,58 @@ struct ConnectionMachineTests {
         #expect(machine.send(ping, 2, now: start) == .refuse(.unavailable(wasSent: false)))
     }
 
+    @Test("only a server that says it is a primary, and which one it is, is ready")
+    func roles() {
+        func text(_ words: String) -> RedisReply { .bulk(Array(words.utf8)) }
+        let info = text("redis_version:7\r\nrun_id:abc\r\n")
+        let cases: [(role: RedisReply, info: RedisReply, expected: String)] = [
+            (.array([text("master"), .integer(0), .array([])]), info, "ready"), (.array([text("slave")]), info, "notPrimary"),
+            (.array([text("sentinel"), .array([])]), info, "notPrimary"), (.array([]), info, "violation"), (text("master"), info, "violation"),
+            (.array([text("master")]), text("run_id:"), "violation"), (.array([text("master")]), .null, "violation"),
+            (.array([text("master")]), .error(Array("NOPERM".utf8)), "refused"),
+        ]
+        for (role, info, expected) in cases {
+            var machine = machine(.handshaking, steps: [.role, .info])
+            let id = machine.connection
+            _ = machine.send(ping, 1, now: start)
+            var action = machine.reply(role, from: id, now: start)
+            if case .proceed = action { action = machine.reply(info, from: id, now: start) }
+            switch (action, expected) {
+            case (.ready(let waiting), "ready"):
+                #expect(waiting.map(\.request) == [1])
+                #expect(machine.serverID == hashedRunID(info: info) && machine.serverID != 0)
+            case (.notPrimary(let ending), "notPrimary"), (.violation(let ending), "violation"), (.refused(.info, let ending), "refused"):
+                #expect(Array(ending.requests) == [1])
+                #expect(!ending.failure(at: 0).wasSent && machine.serverID == 0)
+                expectPause(machine.due, after: start, failures: 1)
+            case (let action, _): fail("\(expected): \(action)")
+            }
+        }
+    }
+
+    @Test("there is room for commands where they would go out or be held together", arguments: Stage.allCases)
+    func room(_ stage: Stage) {
+        var machine = machine(stage, depth: 3)
+        _ = machine.send(ping, 1, now: start)
+        switch stage {
+        case .ready, .connecting, .handshaking:
+            let room = (two: machine.hasRoom(for: 2), three: machine.hasRoom(for: 3))
+            #expect(room == (true, false))
+        case .initial, .reconnecting, .backingOff, .closed:
+            let one = machine.hasRoom(for: 1)
+            #expect(!one)
+        }
+    }
+
+    @Test("only the attempt that is under way is still wanted", arguments: Stage.allCases)
+    func wanted(_ stage: Stage) {
+        let machine = machine(stage)
+        let present = machine.isConnecting(machine.connection)
+        let next = machine.isConnecting(machine.connection + 1)
+        #expect(present == (stage == .connecting || stage == .reconnecting))
+        #expect(!next)
+    }
+
     @Test("an error reply to a command is a reply")
     func errorReply() {
         var machine = machine(.ready)

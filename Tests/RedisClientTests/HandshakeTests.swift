@@ -26,7 +26,7 @@ struct HandshakeTests {
     @Test("a user and a password are an ACL user's, who may be restricted")
     func user() async throws {
         try await withRedisServer { redis in
-            try redis.command("ACL", "SETUSER", "gate", "on", ">word", "~p:*", "&*", "+@all", "-@dangerous")
+            try redis.command("ACL", "SETUSER", "gate", "on", ">word", "~p:*", "&*", "+@all", "-@dangerous", "+info", "+role")
             try await withClient(.local(redis.port, username: "gate", password: "word")) { client in
                 #expect(await client.outcome("SET", "p:1", "x") == .reply(.simple(Array("OK".utf8))))
                 let code = try await client.call(RedisCommand("GET", "other")).errorCode
@@ -67,6 +67,18 @@ struct HandshakeTests {
         }
     }
 
+    @Test("a user without the right to ask for the role, or which server it is, is not connected", arguments: ["role", "info"])
+    func noPermissionToAsk(_ command: String) async throws {
+        try await withRedisServer { redis in
+            try redis.command("ACL", "SETUSER", "gate", "on", ">word", "~*", "+@all", "-\(command)")
+            let told = Told()
+            try await withClient(.local(redis.port, username: "gate", password: "word"), told: told) { client in
+                #expect(await client.outcome("GET", "x") == unavailable)
+                #expect(told.warnings == ["Redis is not available \(command.uppercased()) was refused: NOPERM"])
+            }
+        }
+    }
+
     @Test("credentials that become right let the client in without a restart")
     func corrected() async throws {
         try await withRedisServer { redis in
@@ -103,6 +115,65 @@ struct HandshakeTests {
             try await withClient(.local(redis.port, database: 99), told: told) { client in
                 #expect(await client.outcome("PING") == unavailable)
                 #expect(told.warnings == ["Redis is not available SELECT was refused: ERR"])
+            }
+        }
+    }
+
+    // MARK: Who it is
+
+    @Test("a replica is not connected to, and is when it has become a primary")
+    func replica() async throws {
+        try await withRedisServer(["--replicaof", "127.0.0.1 1"]) { redis in
+            let told = Told()
+            try await withClient(.local(redis.port), told: told) { client in
+                #expect(await client.outcome("GET", "x") == unavailable)
+                #expect(told.warnings == ["Redis is not available it is no primary"])
+                try redis.command("REPLICAOF", "NO", "ONE")
+                try await eventually("connected") { client.isConnected }
+                #expect(await client.outcome("PING") == pong)
+            }
+        }
+    }
+
+    @Test(
+        "what does not say that it is a primary, or which server it is, is not connected to",
+        arguments: [
+            ("*5\r\n$8\r\nsentinel\r\n*0\r\n", nil), ("*0\r\n", nil), ("+master\r\n", nil), ("$-1\r\n", nil), (nil, "$-1\r\n"),
+            (nil, "$7\r\nrun_id:\r\n"), (nil, "$4\r\nnone\r\n"), (nil, "+run_id:1\r\n"),
+        ] as [(String?, String?)])
+    func unclear(role: String?, info: String?) async throws {
+        let server = try FakeServer { connection in
+            while let command = connection.readCommand() {
+                let reply = command == ["ROLE"] ? role : command == ["INFO", "server"] ? info : nil
+                connection.write(reply ?? redisGreeting(command) ?? "+OK\r\n")
+            }
+        }
+        defer { server.stop() }
+        try await withClient(.local(server.port, connectTimeout: .milliseconds(500))) { client in
+            #expect(await client.outcome("GET", "x").isFailure)
+            #expect(!client.wasEverConnected && client.status.serverID == 0)
+        }
+    }
+
+    @Test("the server's id is the same for every connection to it, and another after its restart and for another server")
+    func serverID() async throws {
+        try await withRedisServer { redis in
+            try await withRedisServer { other in
+                try await withClient(.local(redis.port)) { client in
+                    #expect(client.status.serverID == 0)
+                    try await eventually("connected") { client.isConnected }
+                    let first = client.status.serverID
+                    try redis.command("CLIENT", "KILL", "TYPE", "normal")
+                    try await eventually("connected again") { client.status.connections == 2 && client.isConnected }
+                    #expect(client.status.serverID == first && first != 0)
+                    try await redis.restart()
+                    try await eventually("connected again") { client.status.connections == 3 && client.isConnected }
+                    #expect(client.status.serverID != first)
+                    try await withClient(.local(other.port)) { stranger in
+                        try await eventually("connected") { stranger.isConnected }
+                        #expect(![first, client.status.serverID].contains(stranger.status.serverID))
+                    }
+                }
             }
         }
     }

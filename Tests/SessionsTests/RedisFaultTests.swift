@@ -28,7 +28,7 @@ struct RedisFaultTests {
         ])
     func replies(reply: String) async throws {
         let server = try FakeServer { connection in
-            while let command = connection.readCommand() { connection.write(command == ["PING"] ? "+PONG\r\n" : reply) }
+            while let command = connection.readCommand() { connection.write(redisGreeting(command) ?? reply) }
         }
         defer { server.stop() }
         try await withRedisServer { redis in

@@ -72,7 +72,7 @@ struct RedisOperationTests {
     @Test("says that it does not know the policy of a Redis that does not tell", arguments: ["-NOPERM no\r\n", "$3\r\nx:y\r\n", ":1\r\n", "$-1\r\n"])
     func unknownPolicy(reply: String) async throws {
         let server = try FakeServer { connection in
-            while let command = connection.readCommand() { connection.write(command == ["PING"] ? "+PONG\r\n" : reply) }
+            while let command = connection.readCommand() { connection.write(redisGreeting(command) ?? reply) }
         }
         defer { server.stop() }
         try await withRedisStore(

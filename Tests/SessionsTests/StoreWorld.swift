@@ -43,7 +43,7 @@ final class StoreWorld: Sendable {
         case .memory:
             try await body(StoreWorld(MemorySessionStore(now: { systemTime() }), redis: nil))
         case .redis, .clusterNode:
-            try await withRedisServer(cluster: kind == .clusterNode) { redis in
+            try await withRedisServer(cluster: kind == .clusterNode ? .whole : .none) { redis in
                 try await run(on: redis, useTick: useTick, body)
                 try KeyAudit(redis).expectContract()
             }

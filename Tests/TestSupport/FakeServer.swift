@@ -98,6 +98,15 @@ package final class FakeConnection {
     @discardableResult
     package func write(_ text: String) -> Bool { socket.write(text) }
 
+    /// Plays a primary at the beginning of a connection, as `redisGreeting`; false when something else came.
+    package func greet() -> Bool {
+        for expected in ["PING", "ROLE", "INFO"] {
+            guard let command = readCommand(), command.first == expected, let reply = redisGreeting(command) else { return false }
+            write(reply)
+        }
+        return true
+    }
+
     /// Waits until the other side has closed.
     package func waitForEnd() {
         while !socket.read().isEmpty {}
@@ -109,3 +118,13 @@ package final class FakeConnection {
 
 @available(*, unavailable)
 extension FakeConnection: Sendable {}
+
+/// What a primary answers to the commands that every connection begins with; nil for others.
+package func redisGreeting(_ command: [String]) -> String? {
+    switch command {
+    case ["PING"]: "+PONG\r\n"
+    case ["ROLE"]: "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
+    case ["INFO", "server"]: "$28\r\nredis_mode:fake\r\nrun_id:00\r\n\r\n"
+    default: nil
+    }
+}

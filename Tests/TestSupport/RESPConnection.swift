@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Portcullis authors
 
 /// One reply of a Redis, as the tests' own small client reads it (RESP2); deliberately not the product's reader.
-package indirect enum RESPValue: Sendable, Equatable {
+package indirect enum RESPValue: Sendable, Hashable {
     case integer(Int)
     case text(String)
     case error(String)
@@ -11,6 +11,10 @@ package indirect enum RESPValue: Sendable, Equatable {
 
     package var text: String? {
         if case .text(let value) = self { value } else { nil }
+    }
+
+    package var elements: [RESPValue]? {
+        if case .array(let values) = self { values } else { nil }
     }
 }
 

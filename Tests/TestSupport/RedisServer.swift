@@ -14,6 +14,8 @@ package final class RedisServer: Sendable {
     package let port: Int
     /// TLS on 127.0.0.1, when made with certificates.
     package let tlsPort: Int?
+    /// The bus between the nodes of a cluster.
+    package let busPort: Int?
     package let folder: String
     private let arguments: [String]
     private let password: String?
@@ -24,6 +26,15 @@ package final class RedisServer: Sendable {
     /// `127.0.0.1:port`.
     package var address: String { "127.0.0.1:\(port)" }
 
+    package enum ClusterPart: Sendable {
+        /// It is no node of a cluster.
+        case none
+        /// It is the only node, and has all slots.
+        case whole
+        /// It is a node without slots, and knows no other.
+        case empty
+    }
+
     /// Starts a server and waits until it answers.
     ///
     /// - Parameters:
@@ -31,18 +42,19 @@ package final class RedisServer: Sendable {
     ///   - durable: every write survives `kill` and `restart`.
     ///   - password: `requirepass`; also used by `command`.
     ///   - certificates: TLS on `tlsPort`; clients need no certificate unless the options say so.
-    ///   - cluster: it is the only node of a cluster, and has all slots.
+    ///   - cluster: whether it is a node of a cluster, and what it has of it.
     package static func start(
-        _ options: [String] = [], durable: Bool = false, password: String? = nil, certificates: TestCertificates? = nil, cluster: Bool = false
+        _ options: [String] = [], durable: Bool = false, password: String? = nil, certificates: TestCertificates? = nil,
+        cluster: ClusterPart = .none
     ) async throws -> RedisServer {
         var attempt = 1
         while true {
             // Each attempt has ports of its own.
-            let bus = cluster ? ["--cluster-enabled", "yes", "--cluster-port", "\(try freePort())"] : []
-            let server = try RedisServer(options + bus, durable: durable, password: password, certificates: certificates)
+            let bus = cluster == .none ? nil : try freePort()
+            let server = try RedisServer(options, durable: durable, password: password, certificates: certificates, busPort: bus)
             do {
                 try await server.launch()
-                if cluster { try await server.takeAllSlots() }
+                if cluster == .whole { try await server.takeAllSlots() }
                 return server
             } catch {
                 server.stop()
@@ -53,7 +65,8 @@ package final class RedisServer: Sendable {
         }
     }
 
-    private init(_ options: [String], durable: Bool, password: String?, certificates: TestCertificates?) throws {
+    private init(_ options: [String], durable: Bool, password: String?, certificates: TestCertificates?, busPort: Int?) throws {
+        self.busPort = busPort
         port = try freePort()
         tlsPort = try certificates.map { _ in try freePort() }
         folder = try temporaryFolder("redis")
@@ -66,6 +79,9 @@ package final class RedisServer: Sendable {
         if let certificates, let tlsPort {
             arguments += ["--tls-port", "\(tlsPort)", "--tls-cert-file", certificates.certificate, "--tls-key-file", certificates.privateKey]
             arguments += ["--tls-ca-cert-file", certificates.authority, "--tls-auth-clients", "optional"]
+        }
+        if let busPort {
+            arguments += ["--cluster-enabled", "yes", "--cluster-port", "\(busPort)", "--cluster-node-timeout", "2000"]
         }
         self.arguments = arguments + options
     }
@@ -138,8 +154,8 @@ package final class RedisServer: Sendable {
 
 /// Runs `body` with a Redis of its own, which is stopped afterwards.
 package func withRedisServer<Result>(
-    _ options: [String] = [], durable: Bool = false, password: String? = nil, certificates: TestCertificates? = nil, cluster: Bool = false,
-    isolation: isolated (any Actor)? = #isolation, _ body: (RedisServer) async throws -> Result
+    _ options: [String] = [], durable: Bool = false, password: String? = nil, certificates: TestCertificates? = nil,
+    cluster: RedisServer.ClusterPart = .none, isolation: isolated (any Actor)? = #isolation, _ body: (RedisServer) async throws -> Result
 ) async throws -> Result {
     let server = try await RedisServer.start(options, durable: durable, password: password, certificates: certificates, cluster: cluster)
     defer { server.stop() }

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import NIOCore
+
+/// For the control plane: any task, one hop to the loop and back. Bounded by the command timeout; cancellation ends nothing, as a command that has
+/// left is carried out.
+extension RedisConnections {
+    /// Sends one command to the primary that has the slot.
+    package nonisolated func call(_ command: RedisCommand, slot: RedisSlot) async throws(RedisFailure) -> RedisReply {
+        try await callAll([command], slot: slot)[0]
+    }
+
+    /// Sends commands in order, in one write, and waits for all replies. Each is redirected for itself: use it for what may be answered by two nodes.
+    ///
+    /// - Throws: the first failure; its `wasSent` tells whether Redis may have carried out any of them.
+    package nonisolated func callAll(_ commands: [RedisCommand], slot: RedisSlot) async throws(RedisFailure) -> [RedisReply] {
+        guard !commands.isEmpty else { return [] }
+        return try await withCheckedContinuation { continuation in
+            onLoop { [self] in
+                let batch = RedisBatch(count: commands.count) { continuation.resume(returning: $0) }
+                for (index, command) in commands.enumerated() { send(command, slot: slot, batch.request(index)) }
+            }
+        }.replies()
+    }
+
+    /// Sends commands to that one primary, as `RedisClient.callAll`; unavailable when it is none any more.
+    package nonisolated func callAll(_ commands: [RedisCommand], node id: RedisPrimary.ID) async throws(RedisFailure) -> [RedisReply] {
+        guard !commands.isEmpty else { return [] }
+        return try await withCheckedContinuation { continuation in
+            onLoop { [self] in
+                let batch = RedisBatch(count: commands.count) { continuation.resume(returning: $0) }
+                for (index, command) in commands.enumerated() {
+                    let request = batch.request(index)
+                    if let client = client(of: id) {
+                        client.send(command, request)
+                    } else {
+                        request.redisCompleted(.failure(.unavailable(wasSent: false)))
+                    }
+                }
+            }
+        }.replies()
+    }
+
+    /// Runs a script as `RedisClient.run`, on the primary that has the slot of its keys. Where it is redirected, it goes there with its source, too,
+    /// if that node does not know it, and with what follows it: `then` is answered by the node that has carried out the script.
+    ///
+    /// - Parameter keys: at least one, all of one slot.
+    /// - Returns: the script's reply, then those of `then`.
+    package nonisolated func run(
+        _ script: RedisScript, keys: [[UInt8]], arguments: [[UInt8]] = [], then: [RedisCommand] = []
+    ) async throws(RedisFailure) -> [RedisReply] {
+        precondition(!keys.isEmpty, "the keys of a script decide where it runs")
+        let slot = RedisSlot(key: keys[0])
+        let replies = try await together([script.byName(keys, arguments)] + then, slot)
+        guard replies[0].errorCode == "NOSCRIPT" else { return replies }
+        return try await together([script.bySource(keys, arguments)] + then, slot)
+    }
+
+    private nonisolated func together(_ commands: [RedisCommand], _ slot: RedisSlot) async throws(RedisFailure) -> [RedisReply] {
+        try await withCheckedContinuation { continuation in
+            onLoop { [self] in send(together: commands, slot: slot) { continuation.resume(returning: $0) } }
+        }.replies()
+    }
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import Foundation
+
+/// A primary with replicas, watched by Sentinels that fail over after half a second of silence; all on free ports.
+package final class SentinelRedis: Sendable {
+    /// Under which the Sentinels know the primary.
+    package let name = "mymaster"
+    /// The first one was the primary at the beginning.
+    package let servers: [RedisServer]
+    package let sentinels: [RedisSentinel]
+
+    /// Starts everything, and waits until the replicas are in sync and the Sentinels know each other and them.
+    ///
+    /// - Parameters:
+    ///   - options: of each data server.
+    ///   - password: of the data servers; the Sentinels use it and have none.
+    package static func start(
+        replicas: Int = 2, sentinels: Int = 3, _ options: [String] = [], password: String? = nil
+    ) async throws -> SentinelRedis {
+        let common = options + ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"] + (password.map { ["--masterauth", $0] } ?? [])
+        var servers = [try await RedisServer.start(common, password: password)]
+        var watchers: [RedisSentinel] = []
+        do {
+            let primary = servers[0]
+            for _ in 0..<replicas {
+                servers.append(try await RedisServer.start(common + ["--replicaof", "127.0.0.1 \(primary.port)"], password: password))
+            }
+            for _ in 0..<sentinels {
+                watchers.append(
+                    try await RedisSentinel.start(
+                        watching: primary.port, as: "mymaster", quorum: sentinels / 2 + 1, password: password))
+            }
+            let all = SentinelRedis(servers, watchers)
+            try await all.waitUntilWhole()
+            return all
+        } catch {
+            for server in servers { server.stop() }
+            for sentinel in watchers { sentinel.stop() }
+            throw error
+        }
+    }
+
+    private init(_ servers: [RedisServer], _ sentinels: [RedisSentinel]) {
+        self.servers = servers
+        self.sentinels = sentinels
+    }
+
+    /// The one that says itself that it is a primary and that the first Sentinel names.
+    package func primary() throws -> RedisServer? {
+        let port = try sentinels[0].primaryPort(name)
+        return try servers.first { try $0.port == port && $0.command("ROLE").elements?.first == .text("master") }
+    }
+
+    /// Waits until all Sentinels name another primary than that one, and it is one.
+    @discardableResult
+    package func waitForFailover(from old: RedisServer) async throws -> RedisServer {
+        try await eventually("failover", within: .seconds(40)) {
+            try sentinels.allSatisfy { try $0.primaryPort(name) != old.port } && primary() != nil
+        }
+        return try primary() ?? old
+    }
+
+    /// Waits until each Sentinel sees a primary that is well, replicas in sync with it, and all others.
+    package func waitUntilWhole() async throws {
+        try await eventually("the replicas are in sync, and the Sentinels know everybody", within: .seconds(40)) {
+            for sentinel in sentinels {
+                let state = try sentinel.fields("SENTINEL", "MASTER", name)
+                guard state["flags"] == "master", state["num-slaves"] == "\(servers.count - 1)",
+                    state["num-other-sentinels"] == "\(sentinels.count - 1)"
+                else { return false }
+            }
+            guard let primary = try primary() else { return false }
+            let connection = try primary.connect()
+            defer { connection.close() }
+            try connection("SET", "portcullis-tests", "1")
+            return try connection("WAIT", "\(servers.count - 1)", "100") == .integer(servers.count - 1)
+        }
+    }
+
+    package func stop() {
+        for sentinel in sentinels { sentinel.stop() }
+        for server in servers { server.stop() }
+    }
+}
+
+/// One Sentinel.
+package final class RedisSentinel: Sendable {
+    package let port: Int
+    private let folder: String
+    private let child: ChildProcess
+
+    static func start(watching primary: Int, as name: String, quorum: Int, password: String?) async throws -> RedisSentinel {
+        let sentinel = try RedisSentinel(primary, name, quorum, password)
+        try await eventually("a Sentinel answers") { try sentinel.call(["PING"]) == .text("PONG") }
+        return sentinel
+    }
+
+    private init(_ primary: Int, _ name: String, _ quorum: Int, _ password: String?) throws {
+        port = try freePort()
+        folder = try temporaryFolder("sentinel")
+        let auth = password.map { "sentinel auth-pass \(name) \($0)\n" } ?? ""
+        let lines = """
+            port \(port)
+            bind 127.0.0.1
+            dir \(folder)
+            sentinel monitor \(name) 127.0.0.1 \(primary) \(quorum)
+            sentinel down-after-milliseconds \(name) 500
+            sentinel failover-timeout \(name) 3000
+            \(auth)
+            """
+        try lines.write(toFile: "\(folder)/sentinel.conf", atomically: true, encoding: .utf8)
+        child = try ChildProcess("/usr/bin/env", ["redis-server", "\(folder)/sentinel.conf", "--sentinel"], output: "\(folder)/log")
+    }
+
+    package func command(_ words: String...) throws -> RESPValue { try call(words) }
+
+    /// A reply of names and values in turn.
+    package func fields(_ words: String...) throws -> [String: String] {
+        let parts = try call(words).elements ?? []
+        var fields: [String: String] = [:]
+        for index in stride(from: 0, to: parts.count - 1, by: 2) { fields[parts[index].text ?? ""] = parts[index + 1].text }
+        return fields
+    }
+
+    package func primaryPort(_ name: String) throws -> Int? {
+        try command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name).elements?.last?.text.flatMap { Int($0) }
+    }
+
+    package func pause() { child.send(signal: SIGSTOP) }
+    package func resume() { child.send(signal: SIGCONT) }
+    package func kill() { child.kill() }
+
+    package func stop() {
+        kill()
+        try? FileManager.default.removeItem(atPath: folder)
+    }
+
+    private func call(_ words: [String]) throws -> RESPValue {
+        let connection = try RESPConnection(port: port, timeout: .seconds(2))
+        defer { connection.close() }
+        return try connection.call(words)
+    }
+}
+
+/// Runs `body` with a primary, two replicas and three Sentinels of its own, which are stopped afterwards.
+package func withSentinelRedis<Result>(
+    _ options: [String] = [], password: String? = nil, isolation: isolated (any Actor)? = #isolation, _ body: (SentinelRedis) async throws -> Result
+) async throws -> Result {
+    let redis = try await SentinelRedis.start(options, password: password)
+    defer { redis.stop() }
+    return try await body(redis)
+}
