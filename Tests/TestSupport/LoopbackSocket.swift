@@ -64,7 +64,7 @@ package final class LoopbackSocket: Sendable {
     }
 
     /// The port that the socket is bound to.
-    var port: Int {
+    package var port: Int {
         var address = sockaddr_in()
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         _ = withUnsafeMutablePointer(to: &address) {

@@ -19,7 +19,8 @@ package final class SentinelRedis: Sendable {
     package static func start(
         replicas: Int = 2, sentinels: Int = 3, _ options: [String] = [], password: String? = nil
     ) async throws -> SentinelRedis {
-        let common = options + ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"] + (password.map { ["--masterauth", $0] } ?? [])
+        let common =
+            options + ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"] + (password.map { ["--masterauth", $0] } ?? [])
         var servers = [try await RedisServer.start(common, password: password)]
         var watchers: [RedisSentinel] = []
         do {
