@@ -24,7 +24,7 @@ package final class RedisTopology: @unchecked Sendable {
     private let configuration: RedisConfiguration
     private let logger: Logger
     private let current: Mutex<RedisPrimaries>
-    /// Between a doubt and the round that answers it, so that failing commands do not each come here.
+    /// A doubt is on its way to the loop, so that failing commands do not each go there.
     private let isDoubted = Atomic(false)
 
     private var discovery: (any Discovering)?
@@ -108,7 +108,11 @@ package final class RedisTopology: @unchecked Sendable {
     /// Something speaks against what is known: a primary was lost, has redirected, or has become a replica. Any thread, as often as wanted.
     package func doubt() {
         guard !isDoubted.exchange(true, ordering: .acquiringAndReleasing) else { return }
-        eventLoop.execute { [self] in _ = discovery?.doubt(isNews: false) }
+        eventLoop.execute { [self] in
+            // From here on the machine knows what to make of a further one.
+            isDoubted.store(false, ordering: .releasing)
+            _ = discovery?.doubt(isNews: false)
+        }
     }
 
     // MARK: Observers
@@ -152,7 +156,6 @@ package final class RedisTopology: @unchecked Sendable {
     // MARK: Conclusions
 
     private func concluded<Judge>(_ round: UInt64, _ conclusion: DiscoveryMachine<Judge>.Conclusion) {
-        isDoubted.store(false, ordering: .releasing)
         switch conclusion {
         case .settled(let layout):
             if toldReason != nil { logger.notice("Redis primaries are known again") }
