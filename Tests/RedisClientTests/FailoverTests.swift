@@ -69,7 +69,8 @@ struct FailoverTests {
                 try await redis.waitUntilWhole()
                 let before = writer.confirmed.count
                 try await eventually("writes are confirmed again") { writer.confirmed.count > before + 20 }
-                #expect(try await connections.serverID("set") == id)
+                // A busy machine may just have cost the connection a deadline.
+                try await eventually("it is still the new one that is used") { try await connections.serverID("set") == id }
             }
         }
     }

@@ -20,7 +20,9 @@ struct SentinelTests {
         try await withRedisServer(password: "word") { redis in
             let sentinel = try FakeSentinel(primary: redis.port)
             defer { sentinel.stop() }
-            try await withConnections(.sentinels(sentinel.port), .local(0, password: "word", database: 2)) { connections in
+            try await withConnections(
+                .sentinels(sentinel.port), .local(0, password: "word", database: 2, connectTimeout: .seconds(20), commandTimeout: .seconds(20))
+            ) { connections in
                 #expect(await write(connections) == .reply(.integer(1)))
                 #expect(connections.isConnected && connections.wasEverConnected)
                 #expect(connections.status.nodes.map(\.primary.address) == [.loopback(redis.port)])
@@ -152,6 +154,7 @@ struct SentinelTests {
                 let sentinel = try FakeSentinel(primary: old.port)
                 defer { sentinel.stop() }
                 try await withConnections(.sentinels(sentinel.port)) { connections in
+                    try await eventually("connected") { connections.isConnected }
                     #expect(await write(connections) == .reply(.integer(1)))
                     try await eventually("it listens") { sentinel.listeners == 1 }
                     try await body(old, new, sentinel, connections)

@@ -57,7 +57,7 @@ package final class SentinelRedis: Sendable {
     /// Waits until all Sentinels name another primary than that one, and it is one.
     @discardableResult
     package func waitForFailover(from old: RedisServer) async throws -> RedisServer {
-        try await eventually("failover", within: .seconds(40)) {
+        try await eventually("failover", within: .seconds(90)) {
             try sentinels.allSatisfy { try $0.primaryPort(name) != old.port } && primary() != nil
         }
         return try primary() ?? old
@@ -65,7 +65,7 @@ package final class SentinelRedis: Sendable {
 
     /// Waits until each Sentinel sees a primary that is well, replicas in sync with it, and all others.
     package func waitUntilWhole() async throws {
-        try await eventually("the replicas are in sync, and the Sentinels know everybody", within: .seconds(40)) {
+        try await eventually("the replicas are in sync, and the Sentinels know everybody", within: .seconds(90)) {
             for sentinel in sentinels {
                 let state = try sentinel.fields("SENTINEL", "MASTER", name)
                 guard state["flags"] == "master", state["num-slaves"] == "\(servers.count - 1)",
