@@ -13,10 +13,10 @@ struct ClusterTests {
     private let add = RedisScript("redis.call('SADD', KEYS[2], ARGV[1]); return redis.call('SADD', KEYS[1], ARGV[1])")
 
     private func withAll(
-        nodes: Int = 3, spares: Int = 0, _ configuration: RedisConfiguration = .local(0),
+        spares: Int = 0, options: [String] = [], _ configuration: RedisConfiguration = .local(0),
         _ body: (ClusterRedis, RedisConnections) async throws -> Void
     ) async throws {
-        try await withClusterRedis(nodes: nodes, spares: spares) { cluster in
+        try await withClusterRedis(spares: spares, options) { cluster in
             try await withConnections(.nodes(cluster.servers[0].port), configuration) { connections in
                 try await eventually("connected") { connections.isConnected }
                 try await body(cluster, connections)
@@ -177,8 +177,10 @@ struct ClusterTests {
 
     @Test("a node that dies takes only its own slots along, and is used again when it is back")
     func death() async throws {
-        try await withAll(.local(0, connectTimeout: .seconds(1), commandTimeout: .milliseconds(500))) { cluster, connections in
-            for server in cluster.servers { try server.command("CONFIG", "SET", "cluster-require-full-coverage", "no") }
+        // A restarted node has this setting again.
+        let options = ["--cluster-require-full-coverage", "no"]
+        let configuration = RedisConfiguration.local(0, connectTimeout: .seconds(1), commandTimeout: .milliseconds(500))
+        try await withAll(options: options, configuration) { cluster, connections in
             let all = try keys(cluster)
             for (key, _) in all { #expect(await connections.outcome("SADD", key, "a", key: key) == .reply(.integer(1))) }
             for round in 0..<rounds {
@@ -196,7 +198,8 @@ struct ClusterTests {
                 try await eventually("it is used again", within: .seconds(20)) {
                     await connections.outcome("SADD", victim.key, "a", key: victim.key) == .reply(.integer(1))
                 }
-                #expect(connections.isConnected)
+                try await cluster.waitUntilWhole()
+                try await eventually("connected to all") { connections.isConnected }
             }
         }
     }
