@@ -6,10 +6,10 @@ import NIOCore
 /// Decides what happens on the connection over which Redis speaks unasked: invalidations of client-side caching and published messages, both on one
 /// connection in RESP2. `RedisPush` performs. Knows no channel and no clock.
 ///
-///               start         connected          ROLE      CLIENT ID      TRACKING      all SUBSCRIBEs
-///     waiting ───────▶ connecting ─────▶ greeting ─────▶ identifying ─────▶ tracking ─────▶ subscribing ─────▶ open
-///        ▲   due          │                 │              │                │                 │             │
-///        └────────────────┴─────────────────┴──────────────┴────────────────┴─────────────────┴─────────────┘  lost, refused, late, garbage
+///               start         connected     CLIENT ID      TRACKING      all SUBSCRIBEs
+///     waiting ───────▶ connecting ─────▶ greeting ─────▶ tracking ─────▶ subscribing ─────▶ open
+///        ▲   due          │                 │              │                │              │
+///        └────────────────┴─────────────────┴──────────────┴────────────────┴──────────────┘  lost, refused, late, garbage
 ///
 /// One connection and not two, as the documentation has it (https://redis.io/docs/latest/develop/reference/client-side-caching/): with a second one to
 /// redirect to, tracking goes silently deaf when the first dies (redis/redis #11767). Redirected to itself it ends with the connection.
@@ -17,8 +17,8 @@ struct PushMachine {
     typealias ConnectionID = Int
 
     struct Settings {
-        /// Commands before CLIENT ID, each answered with what is given; nil: ROLE, which must say master.
-        var greeting: [RedisReply?]
+        /// What is sent before CLIENT ID, as on every connection.
+        var greeting: [ConnectionMachine<RedisRequest>.HandshakeStep]
         /// How many are subscribed to.
         var channels: Int
         /// For everything from the first packet to the last SUBSCRIBE.
@@ -47,8 +47,7 @@ struct PushMachine {
         case closed
         case waiting(until: NIODeadline)
         case connecting(deadline: NIODeadline)
-        case greeting(left: ArraySlice<RedisReply?>, deadline: NIODeadline)
-        case identifying(deadline: NIODeadline)
+        case greeting(left: ArraySlice<ConnectionMachine<RedisRequest>.HandshakeStep>, deadline: NIODeadline)
         case tracking(deadline: NIODeadline)
         case subscribing(left: Int, tracks: Bool, deadline: NIODeadline)
         case open
@@ -61,6 +60,8 @@ struct PushMachine {
     private var failures = 0
     private var state = State.closed
     private(set) var connection: ConnectionID = 0
+    /// Which server it is (`RedisClientStatus.serverID`).
+    private(set) var serverID: UInt64 = 0
 
     init(_ settings: Settings, seed: UInt64) {
         self.settings = settings
@@ -92,14 +93,15 @@ struct PushMachine {
         switch state {
         case .closed, .waiting, .connecting: return .ignore
         case .greeting(let left, let deadline):
-            guard let expected = left.first else {
-                state = .identifying(deadline: deadline)
-                return identified(reply, deadline, now)
+            guard let step = left.first else { return identified(reply, deadline, now) }
+            switch step.judge(reply) {
+            case .accepted: break
+            case .identified(let server): serverID = server
+            case .notPrimary: return fail("it is no primary", now)
+            case .unexpected: return fail(Self.refusal(step.rawValue, reply), now)
             }
-            guard Self.isExpected(reply, expected) else { return fail(Self.refusal("the greeting", reply), now) }
             state = .greeting(left: left.dropFirst(), deadline: deadline)
             return .ignore
-        case .identifying(let deadline): return identified(reply, deadline, now)
         case .tracking(let deadline):
             // A Redis that cannot track still carries messages.
             let tracks = reply == .simple(Array("OK".utf8))
@@ -126,7 +128,7 @@ struct PushMachine {
         guard id == connection else { return .ignore }
         switch state {
         case .closed, .waiting: return .ignore
-        case .connecting, .greeting, .identifying, .tracking, .subscribing, .open: return fail(reason, now)
+        case .connecting, .greeting, .tracking, .subscribing, .open: return fail(reason, now)
         }
     }
 
@@ -135,7 +137,7 @@ struct PushMachine {
         switch state {
         case .closed, .open: nil
         case .waiting(let until): until
-        case .connecting(let deadline), .greeting(_, let deadline), .identifying(let deadline), .tracking(let deadline),
+        case .connecting(let deadline), .greeting(_, let deadline), .tracking(let deadline),
             .subscribing(_, _, let deadline):
             deadline
         }
@@ -190,13 +192,7 @@ struct PushMachine {
         reply.elements?.first?.bytes.map { String(decoding: $0, as: UTF8.self) }
     }
 
-    private static func isExpected(_ reply: RedisReply, _ expected: RedisReply?) -> Bool {
-        guard let expected else { return kind(of: reply) == "master" }
-        return reply == expected
-    }
-
     private static func refusal(_ what: String, _ reply: RedisReply) -> String {
-        if let code = reply.errorCode { return "\(what) was refused: \(code)" }
-        return kind(of: reply) == "slave" ? "it is a replica" : "\(what) was answered with something else"
+        reply.errorCode.map { "\(what) was refused: \($0)" } ?? "\(what) was answered with something else"
     }
 }

@@ -57,6 +57,30 @@ extension RedisConnections {
         return try await together([script.bySource(keys, arguments)] + then, slot)
     }
 
+    /// Runs a script for each of the calls, each where its keys are, in one round trip, and in one more where a Redis did not know it. Each run is
+    /// atomic, all of them are not.
+    ///
+    /// - Returns: the reply to each call.
+    package nonisolated func runEach(
+        _ script: RedisScript, _ calls: [(keys: [[UInt8]], arguments: [[UInt8]])]
+    ) async throws(RedisFailure) -> [RedisReply] {
+        var replies = try await sendEach(calls.map { (script.byName($0.keys, $0.arguments), RedisSlot(key: $0.keys[0])) })
+        let unknown = replies.indices.filter { replies[$0].errorCode == "NOSCRIPT" }
+        let again = try await sendEach(unknown.map { (script.bySource(calls[$0].keys, calls[$0].arguments), RedisSlot(key: calls[$0].keys[0])) })
+        for (index, reply) in zip(unknown, again) { replies[index] = reply }
+        return replies
+    }
+
+    private nonisolated func sendEach(_ commands: [(RedisCommand, RedisSlot)]) async throws(RedisFailure) -> [RedisReply] {
+        guard !commands.isEmpty else { return [] }
+        return try await withCheckedContinuation { continuation in
+            onLoop { [self] in
+                let batch = RedisBatch(count: commands.count) { continuation.resume(returning: $0) }
+                for (index, (command, slot)) in commands.enumerated() { send(command, slot: slot, batch.request(index)) }
+            }
+        }.replies()
+    }
+
     private nonisolated func together(_ commands: [RedisCommand], _ slot: RedisSlot) async throws(RedisFailure) -> [RedisReply] {
         try await withCheckedContinuation { continuation in
             onLoop { [self] in send(together: commands, slot: slot) { continuation.resume(returning: $0) } }

@@ -113,6 +113,12 @@ package final class RedisConnections: @unchecked Sendable {
         dispatch(routed)
     }
 
+    /// Which server answers for the slot (`RedisClientStatus.serverID`); nil while nobody is known to have it. On the loop.
+    package func serverID(of slot: RedisSlot) -> UInt64? {
+        if let single { return single.status.serverID }
+        return owner(of: slot)?.client.status.serverID
+    }
+
     /// The client for a primary, which answers for that one alone and follows no redirection; nil when it is none any more. On the loop.
     package func client(of id: RedisPrimary.ID) -> RedisClient? {
         eventLoop.assertInEventLoop()

@@ -29,13 +29,15 @@ package struct RedisPrimaries: Sendable, Equatable {
     /// Index in `nodes` by slot, `nobody` where none has it. Empty unless a cluster.
     let owners: [UInt16]
 
+    package var isCluster: Bool { !owners.isEmpty }
+
     static let nobody = UInt16.max
-    static let unknown = RedisPrimaries(generation: 0, nodes: [], owners: [])
+    package static let unknown = RedisPrimaries(generation: 0, nodes: [], owners: [])
 
     /// Whose a slot is; nil while that is not known.
     package func owner(of slot: RedisSlot) -> RedisPrimary? { index(of: slot).map { nodes[$0] } }
 
-    func index(of slot: RedisSlot) -> Int? {
+    package func index(of slot: RedisSlot) -> Int? {
         guard !owners.isEmpty else { return nodes.isEmpty ? nil : 0 }
         let index = owners[Int(slot.number)]
         return index == Self.nobody ? nil : Int(index)

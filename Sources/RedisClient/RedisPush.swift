@@ -9,7 +9,7 @@ import PeerTLS
 /// What a `RedisPush` tells its owner, on its event loop, in the order in which Redis said it.
 package enum RedisPushEvent: Sendable, Equatable {
     /// From now on everything is heard that Redis pushes; nothing is known of what happened before.
-    case opened(tracks: Bool)
+    case opened(tracks: Bool, serverID: UInt64)
     /// These keys have been written, removed or have expired; nil: any key may have been.
     case invalidated([[UInt8]]?)
     case message(channel: [UInt8], payload: [UInt8])
@@ -44,23 +44,13 @@ package final class RedisPush: @unchecked Sendable {
         self.prefixes = prefixes
         self.channels = channels
         self.onEvent = onEvent
-        var expected: [RedisReply?] = []
-        var greeting = ByteBuffer()
-        if let password = configuration.password {
-            expected.append(.simple(Array("OK".utf8)))
-            greeting.writeImmutableBuffer(RedisCommand(["AUTH"] + (configuration.username.map { [$0] } ?? []) + [password]).bytes)
-        }
-        if configuration.database != 0 {
-            expected.append(.simple(Array("OK".utf8)))
-            greeting.writeImmutableBuffer(RedisCommand("SELECT", String(configuration.database)).bytes)
-        }
-        expected.append(nil)
-        greeting.writeImmutableBuffer(RedisCommand("ROLE").bytes)
+        let (steps, handshake) = configuration.handshake
+        var greeting = handshake
         greeting.writeImmutableBuffer(RedisCommand("CLIENT", "ID").bytes)
         self.greeting = greeting
         log = OutageLog(logger: logger, address: configuration.address)
         machine = PushMachine(
-            PushMachine.Settings(greeting: expected, channels: channels.count + 1, connectTimeout: configuration.connectTimeout),
+            PushMachine.Settings(greeting: steps, channels: channels.count + 1, connectTimeout: configuration.connectTimeout),
             seed: .random(in: .min ... .max))
     }
 
@@ -125,7 +115,7 @@ package final class RedisPush: @unchecked Sendable {
         case .opened(let tracks):
             log.connected()
             log.answered()
-            onEvent(.opened(tracks: tracks))
+            onEvent(.opened(tracks: tracks, serverID: machine.serverID))
         case .invalidated(let keys): onEvent(.invalidated(keys))
         case .message(let channel, let payload): onEvent(.message(channel: channel, payload: payload))
         case .pong: onEvent(.pong)

@@ -118,7 +118,8 @@ package final class RedisTopology: @unchecked Sendable {
     // MARK: Observers
 
     /// `notify` is called on `loop`: at once with what is known now, and with every later snapshot, in their order. Any thread.
-    func observe(on loop: any EventLoop, _ notify: @escaping @Sendable (RedisPrimaries) -> Void) -> EventLoopFuture<ObserverID> {
+    @discardableResult
+    package func observe(on loop: any EventLoop, _ notify: @escaping @Sendable (RedisPrimaries) -> Void) -> EventLoopFuture<ObserverID> {
         eventLoop.submit { [self] in
             let id = nextObserver
             nextObserver += 1

@@ -51,16 +51,17 @@ package final class AuditStream: Sendable {
     }
 
     private let state = Mutex(State())
-    private let client: RedisClient
+    private let connections: RedisConnections
     private let key: [UInt8]
     private let logger: Logger
     private let closePatience: Duration
 
     /// Connects when it is first switched on.
     package init(
-        configuration: RedisConfiguration, keyPrefix: String, eventLoop: any EventLoop, logger: Logger, closePatience: Duration = closePatience
+        topology: RedisTopology, configuration: RedisConfiguration, keyPrefix: String, eventLoop: any EventLoop, logger: Logger,
+        closePatience: Duration = closePatience
     ) {
-        client = RedisClient(eventLoop: eventLoop, configuration: configuration, logger: logger)
+        connections = RedisConnections(eventLoop: eventLoop, topology: topology, configuration: configuration, logger: logger)
         key = SessionKeys(prefix: keyPrefix).audit
         self.logger = logger
         self.closePatience = closePatience
@@ -72,7 +73,7 @@ package final class AuditStream: Sendable {
             state.isOn = rules != nil && !state.isClosed
             state.rules = rules ?? state.rules
         }
-        if rules != nil { client.start() }
+        if rules != nil { connections.start() }
     }
 
     /// Entries that the stream does not have, or perhaps not.
@@ -97,7 +98,7 @@ package final class AuditStream: Sendable {
         state.withLock { $0.isClosed = true }
         await writingEnds()
         state.withLock { $0.isOver = true }
-        try? await client.close().get()
+        try? await connections.close().get()
         await writingEnds()
     }
 
@@ -112,7 +113,7 @@ package final class AuditStream: Sendable {
     private func write() async {
         while let (batch, commands) = next() {
             do throws(RedisFailure) {
-                settle(try await client.callAll(commands).prefix(batch.count))
+                settle(try await connections.callAll(commands, slot: RedisSlot(key: key)).prefix(batch.count))
             } catch {
                 if error.wasSent {
                     lose(batch.count, "Redis did not answer")

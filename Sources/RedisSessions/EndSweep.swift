@@ -18,12 +18,12 @@ final class EndSweep: Sendable {
     /// Users looked at in one go; when there were as many, the next go follows at once.
     private static let batch = 100
 
-    private let client: RedisClient
+    private let connections: RedisConnections
     private let keys: SessionKeys
     private let task = Mutex<Task<Void, Never>?>(nil)
 
-    init(client: RedisClient, keys: SessionKeys) {
-        self.client = client
+    init(connections: RedisConnections, keys: SessionKeys) {
+        self.connections = connections
         self.keys = keys
     }
 
@@ -45,7 +45,7 @@ final class EndSweep: Sendable {
     func note(end: UnixMilliseconds, of user: UserID) async throws(StoreUnavailable) {
         let replies: [RedisReply]
         do throws(RedisFailure) {
-            replies = try await client.run(SessionScripts.noteEnd, keys: [keys.due], arguments: [keys.tag(user), digits(end)])
+            replies = try await connections.run(SessionScripts.noteEnd, keys: [keys.due], arguments: [keys.tag(user), digits(end)])
         } catch {
             throw StoreUnavailable("Redis did not note a session's end")
         }
@@ -54,17 +54,17 @@ final class EndSweep: Sendable {
 
     /// Takes out what is over of one user, now. When it cannot be done, who asked asks again.
     func dropEnded(of user: UserID) async {
-        _ = try? await client.run(SessionScripts.dropEnded, keys: [keys.sessions(user), keys.ends(user)], arguments: [digits(systemTime())])
+        _ = try? await connections.run(SessionScripts.dropEnded, keys: [keys.sessions(user), keys.ends(user)], arguments: [digits(systemTime())])
     }
 
     /// Returns how many users were due and are settled: one that cannot be (a key of another type) is tried again after a pause.
     private func sweep() async throws -> Int {
         let now = systemTime()
-        let due = try await client.call(
+        let due = try await connections.call(
             RedisCommand([
                 Array("ZRANGEBYSCORE".utf8), keys.due, Array("-inf".utf8), digits(now), Array("LIMIT".utf8), Array("0".utf8),
                 digits(Int64(Self.batch)), Array("WITHSCORES".utf8),
-            ]))
+            ]), slot: RedisSlot(key: keys.due))
         guard case .array(let entries) = due else { return 0 }
         var settled = 0
         for index in stride(from: 0, to: entries.count - 1, by: 2) {
@@ -72,10 +72,10 @@ final class EndSweep: Sendable {
             let sessions = keys.prefix + Array("sessions:".utf8) + tag
             let ends = keys.prefix + Array("ends:".utf8) + tag
             let begins = keys.prefix + Array("begins:".utf8) + tag
-            let next = try await client.run(SessionScripts.dropEnded, keys: [sessions, ends, begins], arguments: [digits(now)]).first
+            let next = try await connections.run(SessionScripts.dropEnded, keys: [sessions, ends, begins], arguments: [digits(now)]).first
             guard case .integer(let next)? = next else { continue }
             // Until here the entry stood as it was, so that a gateway that is lost on the way leaves it to the others.
-            _ = try await client.run(SessionScripts.settle, keys: [keys.due], arguments: [tag, score, digits(next)])
+            _ = try await connections.run(SessionScripts.settle, keys: [keys.due], arguments: [tag, score, digits(next)])
             settled += 1
         }
         return settled

@@ -39,8 +39,8 @@ final class RedisSessionLookup: SessionLookup {
     /// After which a recheck that was not answered is made again.
     private static let recheckPause = TimeAmount.milliseconds(100)
 
-    let client: RedisClient
-    private(set) var lease: FreshnessLease
+    let connections: RedisConnections
+    private var leases = LeaseMap.none
     private let keys: SessionKeys
     private let notes: UseNotes
     /// Whether answers are remembered: `revocation.mode: tracked`.
@@ -54,13 +54,12 @@ final class RedisSessionLookup: SessionLookup {
 
     /// `endIsDue`: told of a user of whom a session's time is over, so that it is taken out of the set.
     init(
-        client: RedisClient, keys: SessionKeys, notes: UseNotes, lease: FreshnessLease, remembers: Bool, eventLoop: any EventLoop,
+        connections: RedisConnections, keys: SessionKeys, notes: UseNotes, remembers: Bool, eventLoop: any EventLoop,
         endIsDue: @escaping @Sendable (UserID) -> Void
     ) {
-        self.client = client
+        self.connections = connections
         self.keys = keys
         self.notes = notes
-        self.lease = lease
         self.remembers = remembers
         self.endIsDue = endIsDue
         super.init(eventLoop: eventLoop)
@@ -79,10 +78,21 @@ final class RedisSessionLookup: SessionLookup {
         send(reference, waiter)
     }
 
-    override func isFresh() -> Bool { LeaseClock.now() < lease.answersUntil }
+    override func isFresh(_ reference: SessionReference) -> Bool {
+        let reference = unsafeDowncast(reference, to: RedisSessionReference.self)
+        guard let lease = leases.lease(for: reference.commands.slot) else { return false }
+        return LeaseClock.now() < lease.answersUntil
+    }
+
+    /// Whether an answer that has just come counts: from the very server that the lease is of, as another one may have its address by now.
+    func counts(_ reference: RedisSessionReference) -> Bool {
+        guard let lease = leases.lease(for: reference.commands.slot) else { return false }
+        return LeaseClock.now() < lease.answersUntil && lease.serverID == connections.serverID(of: reference.commands.slot)
+    }
 
     private func remembered(_ reference: RedisSessionReference) -> SessionAnswer? {
         guard let answer = reference.answer, reference.version == reference.sessions.version, reference.epoch == epoch else { return nil }
+        guard let lease = leases.lease(for: reference.commands.slot) else { return nil }
         let now = LeaseClock.now()
         return now < lease.memoryUntil && now < reference.until ? answer : nil
     }
@@ -95,9 +105,10 @@ final class RedisSessionLookup: SessionLookup {
 
     /// All leave in one write and are answered in order.
     func send(_ question: SessionQuestion, _ reference: RedisSessionReference) {
-        client.send(reference.commands.isMember, question)
-        if let revokedBefore = reference.commands.revokedBefore { client.send(revokedBefore, question) }
-        if remembers, let timeLeft = reference.commands.timeLeft { client.send(timeLeft, question) }
+        let commands = reference.commands
+        connections.send(commands.isMember, slot: commands.slot, question)
+        if let revokedBefore = commands.revokedBefore { connections.send(revokedBefore, slot: commands.slot, question) }
+        if remembers, let timeLeft = commands.timeLeft { connections.send(timeLeft, slot: commands.slot, question) }
     }
 
     /// `isUse`: a request is made with the session.
@@ -117,8 +128,10 @@ final class RedisSessionLookup: SessionLookup {
                 guard let timeLeft = reference.commands.timeLeft else { continue }
                 reference.end = .asked
                 let question = EndQuestion(reference)
-                client.send(timeLeft, question)
-                client.send(RedisCommand([Array("ZSCORE".utf8), keys.ends(reference.user), Array(reference.session.utf8)]), question)
+                let slot = reference.commands.slot
+                let end = RedisCommand([Array("ZSCORE".utf8), keys.ends(reference.user), Array(reference.session.utf8)])
+                connections.send(timeLeft, slot: slot, question)
+                connections.send(end, slot: slot, question)
             case .at(let end) where end <= LeaseClock.now():
                 // Out of the set first: that is what counts, and what everybody hears of.
                 endIsDue(reference.user)
@@ -139,8 +152,11 @@ extension RedisSessionLookup {
         self.remembers = remembers
     }
 
-    /// A reload has changed `revocation.max_staleness`: that heartbeat counts from now on.
-    func use(_ lease: FreshnessLease) { self.lease = lease }
+    /// From now on these leases count: primaries have changed, or `revocation.max_staleness`.
+    func use(_ leases: LeaseMap) {
+        epoch &+= 1
+        self.leases = leases
+    }
 
     /// Nothing that was asked for before counts any more.
     func forgetRemembered() { epoch &+= 1 }
@@ -171,7 +187,11 @@ extension RedisSessionLookup {
     /// The lease is over: nobody can say whether what is open may go on.
     func storeFellSilent() {
         epoch &+= 1
-        for sessions in knownUsers where sessions.isHeld { sessions.tellHolders(of: nil, .storeSilent) }
+        for sessions in knownUsers {
+            // In a cluster it is over for the users of one primary alone.
+            guard let reference = sessions.heldReferences().first, !isFresh(reference) else { continue }
+            sessions.tellHolders(of: nil, .storeSilent)
+        }
     }
 
     // MARK: Asking again

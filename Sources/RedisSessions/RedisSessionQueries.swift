@@ -16,7 +16,7 @@ extension RedisSessionStore {
             RedisCommand([Array("ZRANGEBYSCORE".utf8), keys.records(user), Array("(".utf8) + text(now), Array("+inf".utf8)]),
             RedisCommand([Array("SMEMBERS".utf8), keys.sessions(user)]),
             RedisCommand([Array("ZRANGE".utf8), keys.logouts(user), Array("0".utf8), Array("-1".utf8)]),
-        ])
+        ], of: keys.tag(user))
         guard replies.count == 3 else { throw Self.odd }
         let remembered = try Self.texts(replies[0]), members = Set(try Self.texts(replies[1]))
         let logouts = try Self.texts(replies[2]).compactMap(RecordedLogout.init)
@@ -24,7 +24,7 @@ extension RedisSessionStore {
         var records: [SessionRecord] = []
         for start in stride(from: 0, to: ids.count, by: Self.recordsAtOnce) {
             let some = ids[start..<min(start + Self.recordsAtOnce, ids.count)]
-            let replies = try await callAll(some.map { RedisCommand([Array("HGETALL".utf8), keys.recordPrefix(user) + Self.encoded($0)]) })
+            let replies = try await callAll(some.map { RedisCommand([Array("HGETALL".utf8), keys.recordPrefix(user) + Self.encoded($0)]) }, of: keys.tag(user))
             guard replies.count == some.count else { throw Self.odd }
             for (id, reply) in zip(some, replies) {
                 let isMember = members.contains(id)
@@ -61,10 +61,13 @@ extension RedisSessionStore {
     package func answer(_ session: String, of user: UserID, kind: SessionKind, issuedAt: Int64?) async throws(StoreUnavailable) -> Bool {
         let reference = SessionCommands(user: user, session: session, kind: kind, keys: keys)
         guard let moment = reference.revokedBefore else {
-            return try Self.isMember(try await call(reference.isMember))
+            let reply = try await call(reference.isMember, of: keys.tag(user))
+            try requireLease(for: reference.slot)
+            return try Self.isMember(reply)
         }
-        let replies = try await callAll([reference.isMember, moment])
+        let replies = try await callAll([reference.isMember, moment], of: keys.tag(user))
         guard replies.count == 2 else { throw Self.odd }
+        try requireLease(for: reference.slot)
         let isRevoked = try Self.isMember(replies[0])
         switch RevokedBeforeRule.judge(.reply(replies[1]), issuedAt: issuedAt) {
         case .active: return !isRevoked
@@ -73,11 +76,18 @@ extension RedisSessionStore {
         }
     }
 
+    /// What a Redis says that may have been replaced meanwhile is no answer.
+    private func requireLease(for slot: RedisSlot) throws(StoreUnavailable) {
+        guard let lease = fleet.map.lease(for: slot), LeaseClock.now() < lease.answersUntil else {
+            throw StoreUnavailable("Redis has not confirmed lately that it is the one that counts")
+        }
+    }
+
     package func record(_ session: String, of user: UserID, currentHash: [UInt8]?) async throws(StoreUnavailable) -> SessionRecord? {
         let replies = try await callAll([
             RedisCommand([Array("SISMEMBER".utf8), keys.sessions(user), Array(session.utf8)]),
             RedisCommand([Array("HGETALL".utf8), keys.record(session, user)]),
-        ])
+        ], of: keys.tag(user))
         guard replies.count == 2, case .integer(let isMember) = replies[0] else { throw Self.odd }
         let fields = try RecordFields(replies[1])
         guard !fields.isEmpty else { return nil }

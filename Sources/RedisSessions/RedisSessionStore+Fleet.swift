@@ -10,20 +10,20 @@ extension RedisSessionStore {
     /// Returns when nothing of the session (nil: of the user) is open in the fleet and nobody acts on what was known of it before.
     func haveEnded(_ session: String?, of user: UserID, reason: RevokeReason) async throws(StoreUnavailable) {
         await loops.end(session, of: user)
-        try await fleet.link.confirm(session, of: user, reason: reason)
+        try await fleet.confirm(session, of: user, reason: reason)
     }
 
     /// A session gave way to a newer one: nobody has logged out, so nobody waits for the others.
     func gaveWay(_ session: String, of user: UserID) async {
         await loops.end(session, of: user)
-        fleet.link.announce(session, of: user, reason: .maxPerUser)
+        fleet.announce(session, of: user, reason: .maxPerUser)
     }
 
     /// `revocation.mode` and `revocation.max_staleness` after a reload.
-    package func use(_ settings: FleetSettings) { fleet.use(settings, eventLoop: client.eventLoop) }
+    package func use(_ settings: FleetSettings) { fleet.use(settings) }
 
     package func fleet(now: UnixMilliseconds) async throws(StoreUnavailable) -> [FleetMember] {
-        try await fleet.link.currentEdges().map { edge in
+        try await fleet.edges().map { edge in
             let age = edge.age.map { $0.nanoseconds / 1_000_000 }
             return FleetMember(edge: edge.description, lastHeartbeatAt: age.map { now - $0 }, staleness: age)
         }
@@ -37,9 +37,12 @@ struct SessionCommands {
     let revokedBefore: RedisCommand?
     /// `registered` alone: how long the user's set still lives.
     let timeLeft: RedisCommand?
+    /// Of all of them.
+    let slot: RedisSlot
 
     init(user: UserID, session: String, kind: SessionKind, keys: SessionKeys) {
         let set = kind == .registered ? keys.sessions(user) : keys.revoked(user)
+        slot = RedisSlot(key: set)
         isMember = RedisCommand([Array("SISMEMBER".utf8), set, Array(session.utf8)])
         revokedBefore = kind == .revocable ? RedisCommand([Array("GET".utf8), keys.revokedBefore(user)]) : nil
         timeLeft = kind == .registered ? RedisCommand([Array("PTTL".utf8), set]) : nil

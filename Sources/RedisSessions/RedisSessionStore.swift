@@ -14,41 +14,44 @@ package final class RedisSessionStore: SessionStore {
     private let configuration: RedisConfiguration
     let keys: SessionKeys
     private let waitReplicas: Int
-    let client: RedisClient
+    package let topology: RedisTopology
+    let connections: RedisConnections
     private let sweep: EndSweep
     private let useTick: TimeAmount
     private let logger: Logger
-    private let lookups = Mutex<[RedisClient]>([])
+    private let lookups = Mutex<[RedisConnections]>([])
     let loops = SessionLoops<RedisSessionLookup>()
     let fleet: FleetMembership
 
     /// - Parameters:
+    ///   - deployment: where the primaries are; nil: there is one, at the configuration's address.
     ///   - keyPrefix: `store.redis.key_prefix`.
     ///   - waitReplicas: an ending is reported only after this many replicas have it.
     ///   - eventLoop: of the shared connections.
     ///   - useTick: how long a loop gathers uses of sessions (`last_seen_at`) before it writes them.
     package init(
-        configuration: RedisConfiguration, keyPrefix: String, waitReplicas: Int, fleet: FleetSettings, eventLoop: any EventLoop, logger: Logger,
-        useTick: TimeAmount = .seconds(5)
+        _ deployment: RedisDeployment? = nil, configuration: RedisConfiguration, keyPrefix: String, waitReplicas: Int, fleet: FleetSettings,
+        eventLoop: any EventLoop, logger: Logger, useTick: TimeAmount = .seconds(5)
     ) {
         self.configuration = configuration
         self.waitReplicas = waitReplicas
         self.logger = logger
         self.useTick = useTick
         keys = SessionKeys(prefix: keyPrefix)
-        client = RedisClient(eventLoop: eventLoop, configuration: configuration, logger: logger)
-        sweep = EndSweep(client: client, keys: keys)
-        let keys = keys
-        self.fleet = FleetMembership(fleet, loops: loops) { [loops] settings in
-            FleetLink(
-                FleetLink.Configuration(edge: settings.edge, staleness: settings.staleness, waitReplicas: waitReplicas), redis: configuration,
-                keys: keys, loops: loops, eventLoop: eventLoop, logger: logger)
-        }
+        topology = RedisTopology(
+            deployment ?? .standalone(configuration.address), configuration: configuration, eventLoop: eventLoop, logger: logger)
+        connections = RedisConnections(eventLoop: eventLoop, topology: topology, configuration: configuration, logger: logger)
+        sweep = EndSweep(connections: connections, keys: keys)
+        self.fleet = FleetMembership(
+            fleet, topology: topology, loops: loops,
+            surroundings: FleetMembership.Surroundings(redis: configuration, keys: keys, waitReplicas: waitReplicas, logger: logger),
+            eventLoop: eventLoop)
     }
 
     /// Connects, and begins to end what is over. Returns at once; Redis need not be there yet.
     package func start() {
-        client.start()
+        topology.start()
+        connections.start()
         fleet.start()
         sweep.start()
     }
@@ -56,37 +59,54 @@ package final class RedisSessionStore: SessionStore {
     package func close() async {
         sweep.stop()
         await fleet.close()
-        let all = lookups.withLock { $0 } + [client]
-        for client in all { try? await client.close().get() }
+        let all = lookups.withLock { $0 } + [connections]
+        for connections in all { try? await connections.close().get() }
+        topology.close()
     }
 
     package func lookup(on eventLoop: any EventLoop) -> SessionLookup {
-        let own = RedisClient(eventLoop: eventLoop, configuration: configuration, logger: logger)
+        let own = RedisConnections(eventLoop: eventLoop, topology: topology, configuration: configuration, logger: logger)
         lookups.withLock { $0.append(own) }
         own.start()
-        let notes = UseNotes(eventLoop: eventLoop, keys: keys, tick: useTick, write: UseWriter(client).write)
+        let notes = UseNotes(eventLoop: eventLoop, keys: keys, tick: useTick, write: UseWriter(connections).write)
         let lookup = RedisSessionLookup(
-            client: own, keys: keys, notes: notes, lease: fleet.link.lease, remembers: fleet.settings.remembers, eventLoop: eventLoop
+            connections: own, keys: keys, notes: notes, remembers: fleet.settings.remembers, eventLoop: eventLoop
         ) { [sweep] user in
             Task { await sweep.dropEnded(of: user) }
         }
         loops.add(lookup)
+        fleet.publish()
         return lookup
     }
 
     /// Up for the first time is what every loop can use: each has a connection of its own, and makes it in its own time.
     package var health: StoreHealth {
         let everyLoop = lookups.withLock { $0.allSatisfy(\.wasEverConnected) }
-        let lease = fleet.link.lease
+        let leases = fleet.leases, staleness = leases.compactMap(\.staleness)
         return StoreHealth(
-            isUp: client.isConnected, wasEverUp: client.wasEverConnected && everyLoop && lease.wasEverHeld,
-            staleness: lease.staleness, remembers: fleet.settings.remembers ? lease.memoryUntil > LeaseClock.now() : nil)
+            isUp: connections.isConnected,
+            wasEverUp: connections.wasEverConnected && everyLoop && !leases.isEmpty && leases.allSatisfy(\.wasEverHeld),
+            staleness: staleness.count == leases.count ? staleness.max() : nil,
+            remembers: fleet.settings.remembers ? leases.allSatisfy { $0.memoryUntil > LeaseClock.now() } : nil)
     }
 
-    /// The `maxmemory-policy`, where it may drop keys; nil for `noeviction`. With `revocable` issuers a dropped key lets a revoked session in.
+    /// The `maxmemory-policy` of a primary that may drop keys; nil where all have `noeviction`. With `revocable` issuers a dropped key lets a revoked
+    /// session in.
     package func evictionPolicy() async throws(StoreUnavailable) -> String? {
-        let reply = try await call(RedisCommand("INFO", "memory"))
-        guard case .bulk(let bytes) = reply else { throw StoreUnavailable("INFO was not answered with text") }
+        let primaries = topology.primaries.nodes
+        guard !primaries.isEmpty else { throw StoreUnavailable("no primary is known") }
+        for primary in primaries {
+            if let policy = try await evictionPolicy(of: primary) { return policy }
+        }
+        return nil
+    }
+
+    private func evictionPolicy(of primary: RedisPrimary) async throws(StoreUnavailable) -> String? {
+        let replies: [RedisReply]
+        do throws(RedisFailure) { replies = try await connections.callAll([RedisCommand("INFO", "memory")], node: primary.id) } catch {
+            throw Self.unavailable(error)
+        }
+        guard case .bulk(let bytes)? = replies.first else { throw StoreUnavailable("INFO was not answered with text") }
         for line in String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline) where line.hasPrefix("maxmemory_policy:") {
             let policy = String(line.dropFirst("maxmemory_policy:".count))
             return policy == "noeviction" ? nil : policy
@@ -258,14 +278,15 @@ package final class RedisSessionStore: SessionStore {
 
     func text(_ number: Int64) -> [UInt8] { Array(String(number).utf8) }
 
-    func call(_ command: RedisCommand) async throws(StoreUnavailable) -> RedisReply {
-        let reply: RedisReply
-        do throws(RedisFailure) { reply = try await client.call(command) } catch { throw Self.unavailable(error) }
+    func call(_ command: RedisCommand, of key: [UInt8]) async throws(StoreUnavailable) -> RedisReply {
+        let replies = try await callAll([command], of: key)
+        guard let reply = replies.first else { throw Self.odd }
         return try Self.checked(reply)
     }
 
-    func callAll(_ commands: [RedisCommand]) async throws(StoreUnavailable) -> [RedisReply] {
-        do throws(RedisFailure) { return try await client.callAll(commands) } catch { throw Self.unavailable(error) }
+    /// - Parameter key: one that they are about; the others have the same slot.
+    func callAll(_ commands: [RedisCommand], of key: [UInt8]) async throws(StoreUnavailable) -> [RedisReply] {
+        do throws(RedisFailure) { return try await connections.callAll(commands, slot: RedisSlot(key: key)) } catch { throw Self.unavailable(error) }
     }
 
     /// `isLogout`: whatever the script ended counts only when the replicas have it.
@@ -277,7 +298,7 @@ package final class RedisSessionStore: SessionStore {
         let patience = max(1, configuration.commandTimeout.nanoseconds / 2_000_000)
         let wait = waits ? [RedisCommand("WAIT", String(waitReplicas), String(patience))] : []
         let replies: [RedisReply]
-        do throws(RedisFailure) { replies = try await client.run(script, keys: keys, arguments: arguments, then: wait) } catch {
+        do throws(RedisFailure) { replies = try await connections.run(script, keys: keys, arguments: arguments, then: wait) } catch {
             throw Self.unavailable(error)
         }
         guard let first = replies.first else { throw Self.odd }

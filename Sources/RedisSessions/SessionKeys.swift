@@ -53,16 +53,6 @@ struct SessionKeys: Sendable {
 
     // MARK: The fleet
 
-    /// A gateway's heartbeat (contract §7).
-    func edge(_ id: String) -> [UInt8] { prefix + Array("edge:\(id)".utf8) }
-    var edgePrefix: [UInt8] { prefix + Array("edge:".utf8) }
-    /// Set of the ids that have or had a heartbeat, so that they are found without looking at every key.
-    var edges: [UInt8] { prefix + Array("edges".utf8) }
-    /// Channel on which logouts are told to all gateways.
-    var fences: [UInt8] { prefix + Array("fences".utf8) }
-    /// Channel on which a gateway is told who has applied its fences.
-    func acknowledgements(to id: String) -> [UInt8] { prefix + Array("acknowledgements:\(id)".utf8) }
-
     /// Keys whose changes are pushed: whatever decides about sessions, and the heartbeats.
     var trackedPrefixes: [[UInt8]] { ["sessions:", "revoked:", "revoked_before:", "edge:"].map { prefix + Array($0.utf8) } }
 

@@ -68,7 +68,7 @@ final class SessionQuestion: RedisRequest {
 
     private func judge(_ reference: RedisSessionReference) {
         // An answer of a Redis that may have been replaced meanwhile is none, whatever it says.
-        if needsLease, !lookup.isFresh() { answer = .unavailable }
+        if needsLease, !lookup.counts(reference) { answer = .unavailable }
         if answer != .unavailable, version != reference.sessions.version || epoch != lookup.epoch {
             if tries < RedisSessionLookup.askLimit {
                 note(reference)

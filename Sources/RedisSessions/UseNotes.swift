@@ -87,21 +87,21 @@ final class UseWriter: Sendable {
     /// Notes in one go, so that what others send over the connection does not wait behind many.
     private static let batch = 100
 
-    private let client: RedisClient
+    private let connections: RedisConnections
     private let isWriting = Atomic(false)
 
-    init(_ client: RedisClient) { self.client = client }
+    init(_ connections: RedisConnections) { self.connections = connections }
 
     /// Returns at once: false while those before are still being written. Where Redis is away the notes are dropped.
     func write(_ notes: [UseNote]) -> Bool {
-        guard client.isConnected else { return true }
+        guard connections.isConnected else { return true }
         guard !isWriting.exchange(true, ordering: .acquiring) else { return false }
         Task {
             for start in stride(from: 0, to: notes.count, by: Self.batch) {
                 let calls = notes[start..<min(start + Self.batch, notes.count)].map { note in
                     (keys: [note.record], arguments: [Array(String(note.at).utf8), Array(String(UseOfSession.interval).utf8)])
                 }
-                guard (try? await client.runEach(SessionScripts.noteUse, calls)) != nil else { break }
+                guard (try? await connections.runEach(SessionScripts.noteUse, calls)) != nil else { break }
             }
             isWriting.store(false, ordering: .releasing)
         }

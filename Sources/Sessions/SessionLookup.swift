@@ -81,7 +81,7 @@ open class SessionLookup {
     }
 
     /// Whether what was answered `active` may still be acted on now, by whoever holds it: the store has not been silent for too long.
-    open func isFresh() -> Bool { true }
+    open func isFresh(_ reference: SessionReference) -> Bool { true }
 
     /// Finds out whether sessions of this user that are held have come to their end; called once a second while something is open for long.
     open func lookAfter(_ sessions: UserSessions) {

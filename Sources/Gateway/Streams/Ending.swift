@@ -17,7 +17,10 @@ extension Exchange {
     }
 
     /// Whether the upstream may be told, and the client may hear, another byte. A process that was stopped for a while finds here that it was.
-    var mayGoOn: Bool { remembered?.reference == nil || loop.lookup.isFresh() || isWithinGrace }
+    var mayGoOn: Bool {
+        guard let reference = remembered?.reference else { return true }
+        return loop.lookup.isFresh(reference) || isWithinGrace
+    }
 
     /// While the store is silent: whether the route lets the exchange go on all the same.
     private var isWithinGrace: Bool {
@@ -37,10 +40,10 @@ extension Exchange {
         }
         guard let remembered else { return }
         if remembered.endsWithToken, unixTime >= remembered.verified.acceptUntil { return end(.expired) }
-        guard remembered.reference != nil else { return }
+        guard let reference = remembered.reference else { return }
         loop.lookup.watch(self)
         guard let graceEnd else { return }
-        if loop.lookup.isFresh() { self.graceEnd = nil } else if now >= graceEnd { end(.storeSilent) }
+        if loop.lookup.isFresh(reference) { self.graceEnd = nil } else if now >= graceEnd { end(.storeSilent) }
     }
 
     /// Ends what is going on: with an answer where none has begun, else so that it does not look complete.

@@ -13,6 +13,8 @@ import Sessions
 final class FleetLink: @unchecked Sendable {
     struct Configuration: Sendable {
         var edge: EdgeDescription
+        /// Which primary of a cluster; nil outside one.
+        var tag: String?
         /// `revocation.max_staleness`.
         var staleness: TimeAmount
         /// `store.redis.wait_replicas`.
@@ -24,6 +26,9 @@ final class FleetLink: @unchecked Sendable {
     private let configuration: Configuration
     private let redis: RedisConfiguration
     private let keys: SessionKeys
+    private let fleetKeys: FleetKeys
+    /// How this gateway is called here.
+    let name: String
     private let loops: SessionLoops<RedisSessionLookup>
     private let logger: Logger
     /// For heartbeats and messages; not shared, as WAIT holds up what comes after it.
@@ -31,7 +36,8 @@ final class FleetLink: @unchecked Sendable {
     private var push: RedisPush?
 
     private var machine: LeaseMachine
-    private var view: FleetView
+    /// For the link that takes over from this one.
+    private(set) var view: FleetView
     private var book: FenceBook
     private var answers: [UInt64: (Result<Void, StoreUnavailable>) -> Void] = [:]
     private var outbox: [FleetMessage.Fence] = []
@@ -40,6 +46,8 @@ final class FleetLink: @unchecked Sendable {
     private var isFlushScheduled = false
     /// Done when everything that has been heard so far has been applied on every loop.
     private var applied: EventLoopFuture<Void>
+    /// The server that `push` is connected to.
+    private var serverID: UInt64 = 0
     private var timer: (due: NIODeadline, scheduled: Scheduled<Void>)?
     private var silence: Scheduled<Void>?
     private let held: EventLoopPromise<Void>
@@ -47,17 +55,19 @@ final class FleetLink: @unchecked Sendable {
 
     init(
         _ configuration: Configuration, redis: RedisConfiguration, keys: SessionKeys, loops: SessionLoops<RedisSessionLookup>,
-        eventLoop: any EventLoop, logger: Logger
+        former: [FleetView] = [], eventLoop: any EventLoop, logger: Logger
     ) {
         self.configuration = configuration
         self.redis = redis
         self.keys = keys
+        fleetKeys = FleetKeys(prefix: keys.prefix, tag: configuration.tag)
+        name = fleetKeys.name(configuration.edge.id)
         self.loops = loops
         self.eventLoop = eventLoop
         self.logger = logger
         client = RedisClient(eventLoop: eventLoop, configuration: redis, logger: logger)
         machine = LeaseMachine(LeaseMachine.Settings(staleness: configuration.staleness, patience: redis.commandTimeout))
-        view = FleetView(assumed: configuration.staleness)
+        view = FleetView(assumed: configuration.staleness, former: former)
         book = FenceBook(
             FenceBook.Settings(
                 resend: min(.milliseconds(100), .nanoseconds(configuration.staleness.nanoseconds / 4)),
@@ -71,7 +81,7 @@ final class FleetLink: @unchecked Sendable {
         client.start()
         let push = RedisPush(
             eventLoop: eventLoop, configuration: redis, prefixes: keys.trackedPrefixes,
-            channels: [keys.fences, keys.acknowledgements(to: configuration.edge.id)], logger: logger
+            channels: [fleetKeys.fences, fleetKeys.acknowledgements(to: name)], logger: logger
         ) { [weak self] event in self?.heard(event) }
         eventLoop.execute { [self] in
             self.push = push
@@ -95,9 +105,10 @@ final class FleetLink: @unchecked Sendable {
             settleAll(.failure(StoreUnavailable("the gateway ends")))
             held.succeed()
         }.get()
-        let edge = configuration.edge.id
-        _ = try? await client.callAll([RedisCommand([Array("DEL".utf8), keys.edge(edge)]), RedisCommand([Array("SREM".utf8), keys.edges, Array(edge.utf8)])])
-        _ = try? await client.call(publish(.farewell(edge: edge), to: keys.fences))
+        _ = try? await client.callAll([
+            RedisCommand([Array("DEL".utf8), fleetKeys.edge(name)]), RedisCommand([Array("SREM".utf8), fleetKeys.edges, Array(name.utf8)]),
+        ])
+        _ = try? await client.call(publish(.farewell(edge: name), to: fleetKeys.fences))
         try? await eventLoop.submit { [self] in push?.close() }.get()
         try? await client.close().get()
     }
@@ -156,7 +167,8 @@ final class FleetLink: @unchecked Sendable {
     private func heard(_ event: RedisPushEvent) {
         guard !isClosing else { return }
         switch event {
-        case .opened(let tracks):
+        case .opened(let tracks, let serverID):
+            self.serverID = serverID
             if !tracks { logger.warning("Redis does not track keys: sessions are asked for with every request") }
             perform(machine.subscribed())
             readFleet()
@@ -168,7 +180,7 @@ final class FleetLink: @unchecked Sendable {
         case .invalidated(let keys?): invalidated(keys)
         case .message(let channel, let payload):
             guard let message = FleetMessage(payload) else { break }
-            heard(message, isForUs: channel != self.keys.fences)
+            heard(message, isForUs: channel != fleetKeys.fences)
         case .pong:
             applied.whenComplete { [self] _ in ponged() }
         }
@@ -186,7 +198,7 @@ final class FleetLink: @unchecked Sendable {
         for name in names {
             switch keys.meaning(of: name) {
             case .user(let user): users.insert(user)
-            case .edge(configuration.edge.id): machine.heardOwnBeat()
+            case .edge(self.name): machine.heardOwnBeat()
             case .edge(let id): if view.heard(id, now: now) { ask(about: id) }
             case nil:
                 // Spelled by somebody else: whom it concerns cannot be told.
@@ -202,7 +214,7 @@ final class FleetLink: @unchecked Sendable {
 
     private func heard(_ message: FleetMessage, isForUs: Bool) {
         switch message {
-        case .fence(configuration.edge.id, let fences):
+        case .fence(name, let fences):
             for fence in fences { book.echoed(fence.sequence) }
         case .fence(let origin, let fences):
             onLoops { lookup in
@@ -250,19 +262,21 @@ final class FleetLink: @unchecked Sendable {
     }
 
     private func sendHeartbeat(_ beat: UInt64, _ script: RedisScript, _ value: [[UInt8]]) {
-        let id = configuration.edge.id, staleness = configuration.staleness.nanoseconds / 1_000_000
-        let arguments = [Array(String(staleness).utf8), Array(id.utf8)] + value
+        let name = name, staleness = configuration.staleness.nanoseconds / 1_000_000
+        let arguments = [Array(String(staleness).utf8), Array(name.utf8)] + value
         let patience = max(1, redis.commandTimeout.nanoseconds / 2_000_000)
         let wait = configuration.waitReplicas > 0 ? [RedisCommand("WAIT", String(configuration.waitReplicas), String(patience))] : []
-        let sent = LeaseClock.now()
-        Task { [client, keys, eventLoop, configuration] in
-            let replies = try? await client.run(script, keys: [keys.edge(id), keys.edges], arguments: arguments, then: wait)
+        let sent = LeaseClock.now(), serverID = serverID
+        Task { [client, fleetKeys, eventLoop, configuration] in
+            let replies = try? await client.run(script, keys: [fleetKeys.edge(name), fleetKeys.edges], arguments: arguments, then: wait)
             var outcome = replies?.first.flatMap { reply -> Bool? in
                 guard case .integer(let was) = reply, was == 0 || was == 1 else { return nil }
                 return was == 1
             }
             // Too few replicas have it: this Redis may have been replaced without knowing.
             if !wait.isEmpty, (replies?.last?.integer ?? 0) < Int64(configuration.waitReplicas) { outcome = nil }
+            // What listens has to be connected to the very server that has the heartbeat.
+            if client.status.serverID != serverID { outcome = nil }
             eventLoop.execute { [outcome] in self.beatAnswered(beat, outcome: outcome, wrote: !value.isEmpty, sent: sent) }
         }
     }
@@ -297,8 +311,8 @@ final class FleetLink: @unchecked Sendable {
                     return
                 }
                 let now = LeaseClock.now()
-                for edge in edges where edge.description.id != configuration.edge.id {
-                    view.learned(edge.description.id, staleness: edge.staleness, left: edge.left, now: now)
+                for edge in edges where fleetKeys.name(edge.description.id) != name {
+                    view.learned(fleetKeys.name(edge.description.id), staleness: edge.staleness, left: edge.left, now: now)
                 }
                 view.completed()
                 afterEvent()
@@ -308,7 +322,7 @@ final class FleetLink: @unchecked Sendable {
 
     private func ask(about id: String) {
         Task { [self] in
-            let key = keys.edge(id)
+            let key = fleetKeys.edge(id)
             let replies = try? await client.callAll([RedisCommand([Array("GET".utf8), key]), RedisCommand([Array("PTTL".utf8), key])])
             eventLoop.execute { [self] in
                 guard !isClosing else { return }
@@ -323,20 +337,19 @@ final class FleetLink: @unchecked Sendable {
         }
     }
 
-    /// For `GET /v1/edges`. Any task.
+    /// Gateways that have a heartbeat here, by their names here. Any task.
     func currentEdges() async throws(StoreUnavailable) -> [Edge] {
         let replies: [RedisReply]
         do throws(RedisFailure) {
-            replies = try await client.run(FleetScripts.list, keys: [keys.edges], arguments: [keys.edgePrefix])
+            replies = try await client.run(FleetScripts.list, keys: [fleetKeys.edges], arguments: [fleetKeys.edgePrefix])
         } catch {
             throw StoreUnavailable("Redis did not list the gateways")
         }
         guard case .array(let entries)? = replies.first else { throw StoreUnavailable("Redis did not list the gateways") }
         return entries.compactMap { entry in
-            guard let parts = entry.elements, parts.count == 3, let id = parts[0].bytes, let value = parts[1].bytes, let left = parts[2].integer else {
-                return nil
-            }
-            return Edge(id: String(decoding: id, as: UTF8.self), value: value, left: left)
+            guard let parts = entry.elements, parts.count == 3, let name = parts[0].bytes, let value = parts[1].bytes, let left = parts[2].integer
+            else { return nil }
+            return Edge(id: fleetKeys.id(ofName: String(decoding: name, as: UTF8.self)), value: value, left: left)
         }
     }
 
@@ -344,7 +357,7 @@ final class FleetLink: @unchecked Sendable {
 
     private func afterEvent() {
         if !lease.wasEverHeld, machine.leaseEnd > .uptimeNanoseconds(0) { held.succeed() }
-        lease.set(answersUntil: machine.leaseEnd, memoryUntil: machine.memoryEnd, proven: machine.proven)
+        lease.set(answersUntil: machine.leaseEnd, memoryUntil: machine.memoryEnd, proven: machine.proven, serverID: serverID)
         if !book.isEmpty {
             let now = LeaseClock.now()
             book.decide(living: view.living(now: now), now: now)
@@ -367,13 +380,13 @@ final class FleetLink: @unchecked Sendable {
     private func flush() {
         guard !isClosing else { return }
         if !outbox.isEmpty {
-            send(.fence(origin: configuration.edge.id, outbox), to: keys.fences)
+            send(.fence(origin: name, outbox), to: fleetKeys.fences)
             outbox.removeAll()
         }
         // Not before what was missed has been made up for.
         guard machine.isListening else { return }
         for (origin, sequence) in owed {
-            send(.acknowledgement(edge: configuration.edge.id, upTo: sequence), to: keys.acknowledgements(to: origin))
+            send(.acknowledgement(edge: name, upTo: sequence), to: fleetKeys.acknowledgements(to: origin))
         }
         owed.removeAll()
     }

@@ -22,61 +22,200 @@ package struct FleetSettings: Sendable {
     }
 }
 
-/// The link that counts now. Another `max_staleness` means to join anew under another id and then to leave: others have learned for how long this
-/// gateway's heartbeats count, and wait for it that long and no longer.
-final class FleetMembership: Sendable {
-    private struct State {
+/// This process among the gateways: a link for each primary, and which lease counts for which keys.
+///
+/// Primaries change: whoever takes over gets a link that knows whom the one before knew. Another `max_staleness` means to join anew under another id
+/// and then to leave: others have learned for how long this gateway's heartbeats count, and wait for it that long and no longer.
+///
+/// `@unchecked Sendable`: everything mutable is confined to `eventLoop`, but for what is behind `shown`.
+final class FleetMembership: @unchecked Sendable {
+    /// How links are made.
+    struct Surroundings: Sendable {
+        var redis: RedisConfiguration
+        var keys: SessionKeys
+        var waitReplicas: Int
+        var logger: Logger
+    }
+
+    private struct Link {
+        let primary: RedisPrimary
+        let tag: String?
+        let link: FleetLink
+    }
+
+    /// What other threads may look at.
+    private struct Shown {
         var settings: FleetSettings
-        var current: FleetLink
-        /// Has begun to join and is not waited for yet.
-        var joining: FleetLink?
+        var links: [FleetLink] = []
+        var map = LeaseMap.none
     }
 
+    private let eventLoop: any EventLoop
+    private let topology: RedisTopology
     private let loops: SessionLoops<RedisSessionLookup>
-    private let makeLink: @Sendable (FleetSettings) -> FleetLink
-    private let state: Mutex<State>
+    private let surroundings: Surroundings
+    private let shown: Mutex<Shown>
+    private var primaries = RedisPrimaries.unknown
+    /// In the order of `primaries.nodes`.
+    private var links: [Link] = []
+    /// Those that do not count yet, for settings that a reload has brought.
+    private var joining: (settings: FleetSettings, links: [Link])?
+    private var isClosed = false
 
-    init(_ settings: FleetSettings, loops: SessionLoops<RedisSessionLookup>, makeLink: @escaping @Sendable (FleetSettings) -> FleetLink) {
+    /// Until all new links have a lease, the old ones count; but not for ever, as one primary may be away.
+    private static let joinPatience = Duration.seconds(5)
+
+    init(
+        _ settings: FleetSettings, topology: RedisTopology, loops: SessionLoops<RedisSessionLookup>, surroundings: Surroundings,
+        eventLoop: any EventLoop
+    ) {
+        self.topology = topology
         self.loops = loops
-        self.makeLink = makeLink
-        state = Mutex(State(settings: settings, current: makeLink(settings), joining: nil))
+        self.surroundings = surroundings
+        self.eventLoop = eventLoop
+        shown = Mutex(Shown(settings: settings))
     }
 
-    var link: FleetLink { state.withLock { $0.current } }
-    var settings: FleetSettings { state.withLock { $0.settings } }
+    /// Which lease counts for which keys now.
+    var map: LeaseMap { shown.withLock { $0.map } }
+    var settings: FleetSettings { shown.withLock { $0.settings } }
 
-    func start() { link.start() }
+    /// Of all primaries: the latest moments up to which everything is known, at worst.
+    var leases: [FreshnessLease] { shown.withLock { $0.links }.map(\.lease) }
+
+    /// Any thread. Redis need not be there yet.
+    func start() {
+        topology.observe(on: eventLoop) { [weak self] in self?.apply($0) }
+    }
 
     func close() async {
-        let (joining, current) = state.withLock { ($0.joining, $0.current) }
-        await joining?.close()
-        await current.close()
+        let all = try? await eventLoop.submit { [self] in
+            isClosed = true
+            return (links + (joining?.links ?? [])).map(\.link)
+        }.get()
+        for link in all ?? [] { await link.close() }
+    }
+
+    // MARK: Logouts
+
+    /// Returns when every gateway that may still act on what it knew before has applied the logout, or can act no more. Throws when that cannot be known.
+    ///
+    /// In a cluster all primaries are asked: while a slot moves, a gateway may know of it from another one than has the keys now. Only the answer
+    /// over the primary that has them has to come.
+    func confirm(_ session: String?, of user: UserID, reason: RevokeReason) async throws(StoreUnavailable) {
+        let slot = RedisSlot(key: surroundings.keys.tag(user))
+        let found = try? await eventLoop.submit { [self] () -> (owner: FleetLink?, others: [FleetLink]) in
+            let index = primaries.index(of: slot)
+            return (index.map { links[$0].link }, links.indices.filter { $0 != index }.map { links[$0].link })
+        }.get()
+        let (owner, others) = found ?? (nil, [])
+        guard let owner else { throw StoreUnavailable("nobody is known to have the user's keys") }
+        async let best: Void = confirmWherePossible(others, session, user, reason)
+        try await owner.confirm(session, of: user, reason: reason)
+        await best
+    }
+
+    private func confirmWherePossible(_ links: [FleetLink], _ session: String?, _ user: UserID, _ reason: RevokeReason) async {
+        await withTaskGroup(of: Void.self) { group in
+            for link in links where link.lease.answersUntil > LeaseClock.now() {
+                group.addTask { try? await link.confirm(session, of: user, reason: reason) }
+            }
+        }
+    }
+
+    /// Tells the others and does not wait: for what ends without anybody having logged out.
+    func announce(_ session: String?, of user: UserID, reason: RevokeReason) {
+        for link in shown.withLock({ $0.links }) { link.announce(session, of: user, reason: reason) }
+    }
+
+    /// Gateways that have a heartbeat on any primary, by id.
+    func edges() async throws(StoreUnavailable) -> [Edge] {
+        var byID: [String: Edge] = [:]
+        for link in shown.withLock({ $0.links }) {
+            for edge in try await link.currentEdges() where byID[edge.description.id].map({ $0.left < edge.left }) ?? true {
+                byID[edge.description.id] = edge
+            }
+        }
+        return byID.values.sorted { $0.description.id < $1.description.id }
+    }
+
+    // MARK: Changes
+
+    private func apply(_ next: RedisPrimaries) {
+        guard !isClosed, next.generation > primaries.generation else { return }
+        let before = links
+        primaries = next
+        links = makeLinks(settings, keeping: before)
+        if let (settings, waiting) = joining { join(settings, makeLinks(settings, keeping: waiting), abandoning: waiting) }
+        publish()
+        abandon(before, but: links)
     }
 
     /// A reload. Returns at once: until the new heartbeat counts, the old one does.
-    func use(_ new: FleetSettings, eventLoop: any EventLoop) {
-        let old = settings
-        state.withLock { $0.settings = new }
-        if old.remembers != new.remembers {
-            _ = loops.onEach(eventLoop) { $0.remember(new.remembers) }
-        }
-        guard old.staleness != new.staleness else { return }
-        let link = makeLink(new)
-        let abandoned = state.withLock { state in
-            defer { state.joining = link }
-            return state.joining
-        }
-        link.start()
-        Task {
-            await abandoned?.close()
-            await link.whenHeld()
-            guard state.withLock({ $0.joining === link }) else { return }
-            try? await loops.onEach(eventLoop) { $0.use(link.lease) }.get()
-            let left = state.withLock { state in
-                defer { (state.current, state.joining) = (link, nil) }
-                return state.current
+    func use(_ new: FleetSettings) {
+        eventLoop.execute { [self] in
+            guard !isClosed else { return }
+            let old = joining?.settings ?? settings
+            if settings.remembers != new.remembers {
+                shown.withLock { $0.settings.remembers = new.remembers }
+                _ = loops.onEach(eventLoop) { $0.remember(new.remembers) }
             }
-            await left.close()
+            guard old.staleness != new.staleness else { return }
+            join(new, makeLinks(new, keeping: []), abandoning: joining?.links ?? [])
         }
     }
+
+    private func join(_ new: FleetSettings, _ fresh: [Link], abandoning waiting: [Link]) {
+        joining = (new, fresh)
+        abandon(waiting, but: fresh)
+        Task { [self] in
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask { for one in fresh { await one.link.whenHeld() } }
+                group.addTask { try? await Task.sleep(for: Self.joinPatience) }
+                await group.next()
+                group.cancelAll()
+            }
+            eventLoop.execute { [self] in
+                guard !isClosed, let (settings, links) = joining, links.map(\.link.name) == fresh.map(\.link.name) else { return }
+                let before = self.links
+                self.links = links
+                joining = nil
+                shown.withLock { $0.settings = settings }
+                publish()
+                abandon(before, but: links)
+            }
+        }
+    }
+
+    /// A link for each primary; those that serve still are kept.
+    private func makeLinks(_ settings: FleetSettings, keeping old: [Link]) -> [Link] {
+        let tags = primaries.nodes.indices.map { primaries.isCluster ? FleetKeys.tag(of: $0, in: primaries) ?? "" : nil }
+        let kept = zip(primaries.nodes, tags).map { primary, tag in old.first { $0.primary == primary && $0.tag == tag } }
+        let former = old.filter { one in !kept.contains { $0?.link === one.link } }.map(\.link.view)
+        return primaries.nodes.indices.map { index in
+            if let link = kept[index] { return link }
+            var redis = surroundings.redis
+            redis.address = primaries.nodes[index].address
+            let link = FleetLink(
+                FleetLink.Configuration(
+                    edge: settings.edge, tag: tags[index], staleness: settings.staleness, waitReplicas: surroundings.waitReplicas),
+                redis: redis, keys: surroundings.keys, loops: loops, former: former, eventLoop: eventLoop, logger: surroundings.logger)
+            link.start()
+            return Link(primary: primaries.nodes[index], tag: tags[index], link: link)
+        }
+    }
+
+    /// Tells every loop which leases count now. Any thread.
+    func publish() {
+        guard eventLoop.inEventLoop else { return eventLoop.execute { self.publish() } }
+        let map = LeaseMap(primaries: primaries, leases: links.map(\.link.lease))
+        shown.withLock { ($0.links, $0.map) = (links.map(\.link), map) }
+        _ = loops.onEach(eventLoop) { $0.use(map) }
+    }
+
+    private func abandon(_ old: [Link], but kept: [Link]) {
+        let gone = old.filter { one in !kept.contains { $0.link === one.link } }.map(\.link)
+        Task { for link in gone { await link.close() } }
+    }
+
 }

@@ -26,8 +26,10 @@ struct FleetView {
     /// No heartbeat counts longer, whatever it says; contract §3 has no upper bound for `max_staleness`, an hour is beyond every use.
     static let longestStaleness = TimeAmount.hours(1)
 
-    init(assumed: TimeAmount) {
+    /// - Parameter former: views of primaries that this one may have taken over from: whoever had a lease there may still act.
+    init(assumed: TimeAmount, former: [FleetView] = []) {
         self.assumed = assumed
+        for view in former { edges.merge(view.edges) { $0.aliveUntil > $1.aliveUntil ? $0 : $1 } }
     }
 
     /// The push connection has been lost: who joins from now on is not heard of.

@@ -3,6 +3,7 @@
 
 import Glibc
 import NIOCore
+import RedisClient
 import Synchronization
 
 /// The clock of leases: goes on while the machine sleeps, which the event loops' clock does not. A gateway that wakes up after an hour must not
@@ -21,6 +22,7 @@ final class FreshnessLease: Sendable {
     private let memory = Atomic<UInt64>(0)
     /// The last moment up to which everything had been heard; 0: there was none.
     private let proven = Atomic<UInt64>(0)
+    private let server = Atomic<UInt64>(0)
 
     /// Until then answers count (`LeaseClock`).
     var answersUntil: NIODeadline { .uptimeNanoseconds(answers.load(ordering: .acquiring)) }
@@ -36,9 +38,33 @@ final class FreshnessLease: Sendable {
         return Double(max(LeaseClock.now().uptimeNanoseconds, proven) - proven) / 1e9
     }
 
-    func set(answersUntil: NIODeadline, memoryUntil: NIODeadline, proven: NIODeadline) {
+    /// Of which server (`RedisClientStatus.serverID`): what another one at the same address says counts for nothing.
+    var serverID: UInt64 { server.load(ordering: .acquiring) }
+
+    func set(answersUntil: NIODeadline, memoryUntil: NIODeadline, proven: NIODeadline, serverID: UInt64) {
+        server.store(serverID, ordering: .releasing)
         answers.store(answersUntil.uptimeNanoseconds, ordering: .releasing)
         memory.store(memoryUntil.uptimeNanoseconds, ordering: .releasing)
         self.proven.store(proven.uptimeNanoseconds, ordering: .releasing)
     }
+}
+
+/// Which lease counts for which keys, as one loop sees it.
+struct LeaseMap: Sendable {
+    private let primaries: RedisPrimaries
+    private let leases: [FreshnessLease]
+    /// Outside a cluster there is one.
+    private let single: FreshnessLease?
+
+    static let none = LeaseMap(primaries: .unknown, leases: [])
+
+    /// - Parameter leases: in the order of `primaries.nodes`.
+    init(primaries: RedisPrimaries, leases: [FreshnessLease]) {
+        self.primaries = primaries
+        self.leases = leases
+        single = primaries.isCluster ? nil : leases.first
+    }
+
+    /// Nil while nobody is known to have the slot.
+    func lease(for slot: RedisSlot) -> FreshnessLease? { single ?? primaries.index(of: slot).map { leases[$0] } }
 }

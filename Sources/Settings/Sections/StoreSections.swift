@@ -66,11 +66,9 @@ extension Settings.Redis {
             if section.has("sentinel_master") { reader.report(key("sentinel_master"), "is for the mode sentinel alone") }
         case .sentinel:
             if !section.has("sentinel_master") { reader.report(key("sentinel_master"), "is missing: the mode sentinel needs it") }
-            reader.report(key("mode"), "sentinel is not supported yet")
         case .cluster:
             if database != 0 { reader.report(key("database"), "must be 0 in a cluster") }
             if section.has("sentinel_master") { reader.report(key("sentinel_master"), "is for the mode sentinel alone") }
-            reader.report(key("mode"), "cluster is not supported yet")
         }
     }
 }

@@ -16,7 +16,7 @@ import WallTime
 struct StorePlan: Sendable {
     private enum Kind: Sendable {
         case memory(EdgeDescription)
-        case redis(RedisConfiguration, keyPrefix: String, waitReplicas: Int, FleetSettings)
+        case redis(RedisDeployment, RedisConfiguration, keyPrefix: String, waitReplicas: Int, FleetSettings)
     }
 
     private let kind: Kind
@@ -29,14 +29,17 @@ struct StorePlan: Sendable {
         switch settings.store {
         case .memory: kind = .memory(FleetSettings(settings).edge)
         case .redis(let redis):
-            let address: RedisConfiguration.Address =
-                switch redis.addresses[0] {
-                case .inet(let host, let port): .host(host, port: port)
-                case .unix(let path): .unix(path: path)
+            let addresses = redis.addresses.map(RedisConfiguration.Address.init)
+            let deployment: RedisDeployment =
+                switch redis.mode {
+                case .standalone: .standalone(addresses[0])
+                case .sentinel: .sentinel(addresses, primary: redis.sentinelMaster ?? "")
+                case .cluster: .cluster(addresses)
                 }
             kind = .redis(
+                deployment,
                 RedisConfiguration(
-                    address: address, username: redis.username, password: redis.password.map { String(decoding: $0, as: UTF8.self) },
+                    address: addresses[0], username: redis.username, password: redis.password.map { String(decoding: $0, as: UTF8.self) },
                     database: redis.database, tls: try redis.tls.map { try PeerTLS($0.configuration, serverName: $0.serverName) },
                     connectTimeout: TimeAmount(redis.connectTimeout), commandTimeout: TimeAmount(redis.commandTimeout)),
                 keyPrefix: redis.keyPrefix, waitReplicas: redis.waitReplicas, FleetSettings(settings))
@@ -49,11 +52,12 @@ struct StorePlan: Sendable {
     func open(eventLoop: any EventLoop, logger: Logger) -> OpenStore {
         switch kind {
         case .memory(let edge): return OpenStore(memory: MemorySessionStore(edge: edge, now: { systemTime() }))
-        case .redis(let configuration, let keyPrefix, let waitReplicas, let fleet):
+        case .redis(let deployment, let configuration, let keyPrefix, let waitReplicas, let fleet):
             let store = RedisSessionStore(
-                configuration: configuration, keyPrefix: keyPrefix, waitReplicas: waitReplicas, fleet: fleet, eventLoop: eventLoop, logger: logger)
+                deployment, configuration: configuration, keyPrefix: keyPrefix, waitReplicas: waitReplicas, fleet: fleet, eventLoop: eventLoop, logger: logger)
             store.start()
-            let audit = AuditStream(configuration: configuration, keyPrefix: keyPrefix, eventLoop: eventLoop, logger: logger)
+            let audit = AuditStream(
+                topology: store.topology, configuration: configuration, keyPrefix: keyPrefix, eventLoop: eventLoop, logger: logger)
             audit.update(auditStream)
             return OpenStore(redis: store, audit: audit)
         }
@@ -106,6 +110,15 @@ struct OpenStore: Sendable {
 }
 
 extension AuditStream: AuditCopy {}
+
+extension RedisConfiguration.Address {
+    fileprivate init(_ address: Settings.Address) {
+        switch address {
+        case .inet(let host, let port): self = .host(host, port: port)
+        case .unix(let path): self = .unix(path: path)
+        }
+    }
+}
 
 extension FleetSettings {
     init(_ settings: Settings) {
