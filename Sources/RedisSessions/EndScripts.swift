@@ -8,19 +8,19 @@ extension SessionScripts {
     /// KEYS sessions, record, records, ends, begins, logouts. ARGV sid, now, reason, retain. Returns 1 ended, 2 ended before, 0 unknown.
     static let end = RedisScript(
         common + """
-            if not is(KEYS[1], 'set') then return wrong end
+            if not is(K[1], 'set') then return wrong end
             local sid, now, retain = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4])
-            drop_ended(KEYS[1], KEYS[4], KEYS[5], now)
-            if redis.call('SREM', KEYS[1], sid) == 1 then
-              zrem(KEYS[4], sid)
-              zrem(KEYS[5], sid)
-              remember(KEYS[2], KEYS[3], sid, now, ARGV[3], retain)
+            drop_ended(K[1], K[4], K[5], now)
+            if redis.call('SREM', K[1], sid) == 1 then
+              zrem(K[4], sid)
+              zrem(K[5], sid)
+              remember(K[2], K[3], sid, now, ARGV[3], retain)
               return 1
             end
-            if redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
-            if is(KEYS[2], 'hash') and is(KEYS[6], 'zset') then
-              local known = redis.call('HMGET', KEYS[2], 'created_at', 'expires_at', 'revoked_at')
-              if ending(known, KEYS[6], now, retain) == 'forgotten' then return 0 end
+            if redis.call('EXISTS', K[2]) == 0 then return 0 end
+            if is(K[2], 'hash') and is(K[6], 'zset') then
+              local known = redis.call('HMGET', K[2], 'created_at', 'expires_at', 'revoked_at')
+              if ending(known, K[6], now, retain) == 'forgotten' then return 0 end
             end
             return 2
             """)
@@ -34,33 +34,33 @@ extension SessionScripts {
         common + """
             local now, retain = tonumber(ARGV[1]), tonumber(ARGV[3])
             if ARGV[4] ~= '' then
-              local old = redis.call('GET', KEYS[5])
+              local old = redis.call('GET', K[5])
               if old and not string.match(old, '^%d%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?$') then return redis.error_reply('ERR revoked_before is no number') end
-              local was = life(KEYS[5])
+              local was = life(K[5])
               local moment = math.max(tonumber(ARGV[4]), tonumber(old) or 0)
-              redis.call('SET', KEYS[5], string.format('%d', moment), 'KEEPTTL')
-              keep(KEYS[5], was, tonumber(ARGV[5]))
+              redis.call('SET', K[5], string.format('%d', moment), 'KEEPTTL')
+              keep(K[5], was, tonumber(ARGV[5]))
             end
             local count = 0
-            if is(KEYS[1], 'set') then
-              count = redis.call('SCARD', KEYS[1])
-              local over, first = is(KEYS[2], 'zset') and redis.call('ZCOUNT', KEYS[2], '-inf', now) or 0, 0
+            if is(K[1], 'set') then
+              count = redis.call('SCARD', K[1])
+              local over, first = is(K[2], 'zset') and redis.call('ZCOUNT', K[2], '-inf', now) or 0, 0
               while first < over do
-                local ids = redis.call('ZRANGE', KEYS[2], first, math.min(first + 999, over - 1))
-                for _, counted in ipairs(redis.call('SMISMEMBER', KEYS[1], unpack(ids))) do count = count - counted end
+                local ids = redis.call('ZRANGE', K[2], first, math.min(first + 999, over - 1))
+                for _, counted in ipairs(redis.call('SMISMEMBER', K[1], unpack(ids))) do count = count - counted end
                 first = first + #ids
               end
             end
-            local last = math.max(now, life(KEYS[1]), life(KEYS[2])) + retain
-            redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3])
+            local last = math.max(now, life(K[1]), life(K[2])) + retain
+            redis.call('UNLINK', K[1], K[2], K[3])
             -- Nothing in the index is told for longer from now on.
-            if life(KEYS[6]) > now + retain then redis.call('PEXPIREAT', KEYS[6], now + retain) end
-            if count > 0 and is(KEYS[4], 'zset') then
-              local was = life(KEYS[4])
-              local untold = redis.call('ZREVRANGEBYSCORE', KEYS[4], now - retain, '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
-              if untold[2] then redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', '(' .. untold[2]) end
-              redis.call('ZADD', KEYS[4], now, ARGV[1] .. ':' .. ARGV[2])
-              keep(KEYS[4], was, last)
+            if life(K[6]) > now + retain then redis.call('PEXPIREAT', K[6], now + retain) end
+            if count > 0 and is(K[4], 'zset') then
+              local was = life(K[4])
+              local untold = redis.call('ZREVRANGEBYSCORE', K[4], now - retain, '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
+              if untold[2] then redis.call('ZREMRANGEBYSCORE', K[4], '-inf', '(' .. untold[2]) end
+              redis.call('ZADD', K[4], now, ARGV[1] .. ':' .. ARGV[2])
+              keep(K[4], was, last)
             end
             return count
             """)
@@ -95,9 +95,9 @@ extension SessionScripts {
     /// KEYS sessions, ends, begins. ARGV now. Takes out what is over and returns the next end, or -1.
     static let dropEnded = RedisScript(
         common + """
-            if not (is(KEYS[1], 'set') and is(KEYS[2], 'zset')) then return wrong end
-            drop_ended(KEYS[1], KEYS[2], KEYS[3], tonumber(ARGV[1]))
-            local next = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+            if not (is(K[1], 'set') and is(K[2], 'zset')) then return wrong end
+            drop_ended(K[1], K[2], K[3], tonumber(ARGV[1]))
+            local next = redis.call('ZRANGE', K[2], 0, 0, 'WITHSCORES')
             return tonumber(next[2]) or -1
             """)
 }

@@ -54,7 +54,8 @@ final class EndSweep: Sendable {
 
     /// Takes out what is over of one user, now. When it cannot be done, who asked asks again.
     func dropEnded(of user: UserID) async {
-        _ = try? await connections.run(SessionScripts.dropEnded, keys: [keys.sessions(user), keys.ends(user)], arguments: [digits(systemTime())])
+        let all = [keys.sessions(user), keys.ends(user), keys.begins(user)]
+        _ = try? await connections.runForUser(SessionScripts.dropEnded, keys: all, arguments: [digits(systemTime())])
     }
 
     /// Returns how many users were due and are settled: one that cannot be (a key of another type) is tried again after a pause.
@@ -72,7 +73,7 @@ final class EndSweep: Sendable {
             let sessions = keys.prefix + Array("sessions:".utf8) + tag
             let ends = keys.prefix + Array("ends:".utf8) + tag
             let begins = keys.prefix + Array("begins:".utf8) + tag
-            let next = try await connections.run(SessionScripts.dropEnded, keys: [sessions, ends, begins], arguments: [digits(now)]).first
+            let next = try await connections.runForUser(SessionScripts.dropEnded, keys: [sessions, ends, begins], arguments: [digits(now)]).first
             guard case .integer(let next)? = next else { continue }
             // Until here the entry stood as it was, so that a gateway that is lost on the way leaves it to the others.
             _ = try await connections.run(SessionScripts.settle, keys: [keys.due], arguments: [tag, score, digits(next)])

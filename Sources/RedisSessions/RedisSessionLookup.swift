@@ -86,8 +86,8 @@ final class RedisSessionLookup: SessionLookup {
 
     /// Whether an answer that has just come counts: from the very server that the lease is of, as another one may have its address by now.
     func counts(_ reference: RedisSessionReference) -> Bool {
-        guard let lease = leases.lease(for: reference.commands.slot) else { return false }
-        return LeaseClock.now() < lease.answersUntil && lease.serverID == connections.serverID(of: reference.commands.slot)
+        guard let server = connections.serverID(of: reference.commands.slot), let lease = leases.lease(ofServer: server) else { return false }
+        return LeaseClock.now() < lease.answersUntil
     }
 
     private func remembered(_ reference: RedisSessionReference) -> SessionAnswer? {

@@ -48,3 +48,13 @@ struct SessionCommands {
         timeLeft = kind == .registered ? RedisCommand([Array("PTTL".utf8), set]) : nil
     }
 }
+
+extension RedisConnections {
+    /// Runs a script that begins with `SessionScripts.common` on keys of one user, of which Redis is told the first alone.
+    nonisolated func runForUser(
+        _ script: RedisScript, keys: [[UInt8]], arguments: [[UInt8]], then: [RedisCommand] = []
+    ) async throws(RedisFailure) -> [RedisReply] {
+        let further = keys.dropFirst()
+        return try await run(script, keys: Array(keys.prefix(1)), arguments: arguments + further + [Array(String(further.count).utf8)], then: then)
+    }
+}

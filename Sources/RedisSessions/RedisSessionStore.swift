@@ -298,7 +298,7 @@ package final class RedisSessionStore: SessionStore {
         let patience = max(1, configuration.commandTimeout.nanoseconds / 2_000_000)
         let wait = waits ? [RedisCommand("WAIT", String(waitReplicas), String(patience))] : []
         let replies: [RedisReply]
-        do throws(RedisFailure) { replies = try await connections.run(script, keys: keys, arguments: arguments, then: wait) } catch {
+        do throws(RedisFailure) { replies = try await connections.runForUser(script, keys: keys, arguments: arguments, then: wait) } catch {
             throw Self.unavailable(error)
         }
         guard let first = replies.first else { throw Self.odd }

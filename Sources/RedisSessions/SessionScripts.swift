@@ -12,6 +12,9 @@ import RedisClient
 /// `logouts:`, a record) cannot tell or keep is left out then, and the key as it is.
 enum SessionScripts {
     /// What the scripts have in common:
+    /// - `K`: the keys, of which Redis is told the first alone (`RedisConnections.runForUser`). While a cluster's slot moves, Redis lets no command
+    ///   through that names a key which does not exist yet; so all are looked at before anything is written, and only one that is on another node
+    ///   makes the script wait.
     /// - `is(key, kind)`: the key is of that type, or not there. `wrong`: the reply where it is not.
     /// - `life(key)`, `keep(key, life before, at)`: a key lives as long as its longest entry; one that another program made without an end keeps living
     ///   without.
@@ -21,6 +24,11 @@ enum SessionScripts {
     /// - `ending`: why a session is not in the set, from its record: `revoked`, `time`, `forgotten` (an ending that is no longer told), or `other`
     ///   (another program took it out). A logout from everywhere is in no record: it concerns what had begun and was not over by its time.
     static let common = """
+        local K, further = {KEYS[1]}, tonumber(ARGV[#ARGV])
+        for index = 1, further do K[index + 1] = ARGV[#ARGV - further - 1 + index] end
+        for _, key in ipairs(K) do
+          if redis.pcall('TYPE', key).err then return redis.error_reply('TRYAGAIN a key of the user is on another node') end
+        end
         local wrong = redis.error_reply('WRONGTYPE a key of the user is of another type')
         local skew = \(ClockSkew.tolerance)
         local function is(key, kind)
@@ -76,9 +84,9 @@ enum SessionScripts {
     /// KEYS revoked. ARGV sid, until.
     static let revoke = RedisScript(
         common + """
-            local was = life(KEYS[1])
-            redis.call('SADD', KEYS[1], ARGV[1])
-            keep(KEYS[1], was, tonumber(ARGV[2]))
+            local was = life(K[1])
+            redis.call('SADD', K[1], ARGV[1])
+            keep(K[1], was, tonumber(ARGV[2]))
             return 1
             """)
 

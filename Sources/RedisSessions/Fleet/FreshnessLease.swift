@@ -67,4 +67,10 @@ struct LeaseMap: Sendable {
 
     /// Nil while nobody is known to have the slot.
     func lease(for slot: RedisSlot) -> FreshnessLease? { single ?? primaries.index(of: slot).map { leases[$0] } }
+
+    /// The lease of a server; nil for one that is not among the primaries.
+    func lease(ofServer id: UInt64) -> FreshnessLease? {
+        if let single { return single.serverID == id ? single : nil }
+        return leases.first { $0.serverID == id }
+    }
 }
