@@ -55,7 +55,7 @@ struct BackchannelLogoutTests {
             #expect(reply.fields["Cache-Control"] == ["no-store"] && reply.fields["Set-Cookie"].isEmpty)
             #expect(world.store.record("s1", of: Self.alice)?.revokeReason == .backchannel)
             #expect(isActive("s2", in: world) && isActive("s3", of: "bob", in: world))
-            #expect(world.gateway.endings.all == [.init(user: Self.alice, session: "s1", reason: .backchannel)])
+            #expect(world.store.endings.all == [.init(user: Self.alice, session: "s1", reason: .backchannel)])
             let line = try #require(world.audit.all.last)
             for part in [
                 #""audit":"backchannel_logout""#, #""outcome":"ok""#, #""user":"reg/alice""#, #""session":"s1""#,
@@ -75,7 +75,7 @@ struct BackchannelLogoutTests {
             #expect(try await Self.tell(token, in: world).status == 200)
             for session in ["s1", "s2"] { #expect(world.store.record(session, of: Self.alice)?.revokeReason == .backchannel) }
             #expect(isActive("s3", of: "bob", in: world))
-            #expect(world.gateway.endings.all == [.init(user: Self.alice, session: nil, reason: .backchannel)])
+            #expect(world.store.endings.all == [.init(user: Self.alice, session: nil, reason: .backchannel)])
             #expect(world.audit.all.last?.contains(#""session":null"#) == true)
         }
     }
@@ -113,10 +113,10 @@ struct BackchannelLogoutTests {
             let now = world.clock.now, token = try provider.token("reg", session: nil, id: "one", at: now)
             #expect(try await Self.tell(token, in: world).status == 200)
             try await Self.register("s9", of: "alice", in: world)
-            let endings = world.gateway.endings.all.count
+            let endings = world.store.endings.all.count
             Self.expectRefusal(try await Self.tell(token, in: world))
             Self.expectRefusal(try await Self.tell(provider.token("reg", user: "bob", session: nil, id: "one", at: now), in: world))
-            #expect(isActive("s9", in: world) && isActive("s3", of: "bob", in: world) && world.gateway.endings.all.count == endings)
+            #expect(isActive("s9", in: world) && isActive("s3", of: "bob", in: world) && world.store.endings.all.count == endings)
             #expect(world.audit.all.last?.contains(#""reason":"token_replayed""#) == true)
             #expect(try await Self.tell(provider.token("rev", session: nil, id: "one", at: now), in: world).status == 200)
 
@@ -175,7 +175,7 @@ struct BackchannelLogoutTests {
                     "\(line)")
                 #expect(issuer.map { line.contains(#""issuer":"\#($0)""#) } ?? !line.contains("issuer\":"), "\(line)")
             }
-            #expect(world.gateway.endings.all.isEmpty && isActive("s1", in: world))
+            #expect(world.store.endings.all.isEmpty && isActive("s1", in: world))
             #expect(try await Self.tell(good, in: world).status == 200)
         }
     }

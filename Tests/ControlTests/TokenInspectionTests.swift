@@ -52,7 +52,7 @@ struct TokenInspectionTests {
             #expect(try await world.admin(.POST, "/v1/introspect", form: "token=\(renewed.refresh)").json?["active"]?.boolean == true)
             #expect(try await world.admin(.POST, "/v1/revoke", form: "token=\(login.refresh)").status == 200)
             #expect(try await world.admin(.POST, "/v1/introspect", form: "token=\(renewed.refresh)").text == Self.inactive)
-            #expect(world.gateway.endings.all.last == .init(user: UserID(name: "alice"), session: login.session, reason: .revoked))
+            #expect(world.store.endings.all.last == .init(user: UserID(name: "alice"), session: login.session, reason: .revoked))
         }
     }
 

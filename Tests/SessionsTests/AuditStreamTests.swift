@@ -41,11 +41,13 @@ struct AuditStreamTests {
     ) async throws {
         try await withRedisServer { redis in
             let lines = Lines()
+            let loop = MultiThreadedEventLoopGroup.singleton.next()
+            let logger = Logger(label: "test", factory: { _ in Recorder(lines: lines) })
+            let configuration = RedisConfiguration(
+                address: .host("127.0.0.1", port: redis.port), connectTimeout: .seconds(5), commandTimeout: .seconds(5))
             let stream = AuditStream(
-                configuration: RedisConfiguration(
-                    address: .host("127.0.0.1", port: redis.port), connectTimeout: .seconds(5), commandTimeout: .seconds(5)),
-                keyPrefix: StoreWorld.prefix, eventLoop: MultiThreadedEventLoopGroup.singleton.next(),
-                logger: Logger(label: "test", factory: { _ in Recorder(lines: lines) }), closePatience: patience)
+                topology: RedisTopology(.standalone(configuration.address), configuration: configuration, eventLoop: loop, logger: logger),
+                configuration: configuration, keyPrefix: StoreWorld.prefix, eventLoop: loop, logger: logger, closePatience: patience)
             stream.update(rules)
             do {
                 try await body(stream, redis, lines)

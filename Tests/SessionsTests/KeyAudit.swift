@@ -26,6 +26,7 @@ struct KeyAudit {
         ("sessions:\(tag)", "set"), ("session:\(tag):\(user)", "hash"), ("revoked:\(tag)", "set"), ("revoked_before:\(tag)", "string"),
         ("logouts:\(tag)", "zset"), ("records:\(tag)", "zset"), ("ends:\(tag)", "zset"), ("begins:\(tag)", "zset"),
         ("edge:\(user)(?::\\{\(user)\\})?", "string"), ("failures:\(user)", "zset"), ("audit", "stream"), ("due", "zset"),
+        ("edges(?::\\{\(user)\\})?", "set"),
         ("jti:\(user):\(user)", "string"),
     ]
     private static let fields: Set = [

@@ -133,7 +133,8 @@ struct RedisUseTests {
     }
 
     private func reference(_ session: String, kind: SessionKind = .registered) -> SessionReference {
-        SessionReference(user: UserID(name: "alice"), session: session, kind: kind, issuedAt: nil)
+        let lookup = SessionLookup(eventLoop: EmbeddedEventLoop())
+        return SessionReference(sessions: lookup.sessions(of: UserID(name: "alice")), session: session, kind: kind, issuedAt: nil)
     }
 
     @Test("gathers a turn's uses into one batch, each session once a minute, as long as it is used")

@@ -65,11 +65,9 @@ struct CombinationTests {
             Mistake("store: {redis: {username: ▸u}}", "store.redis.username: needs a password"),
             Mistake("store: {kind: memory, redis: {username: ▸u}}", "store.redis.username: needs a password"),
             Mistake(
-                "store: {redis: {mode: ▸cluster, database: ▸1}}", "store.redis.mode: cluster is not supported yet",
-                "store.redis.database: must be 0 in a cluster"),
+                "store: {redis: {mode: cluster, database: ▸1}}", "store.redis.database: must be 0 in a cluster"),
             Mistake(
-                "store: {redis: ▸{mode: ▸sentinel}}", "store.redis.sentinel_master: is missing: the mode sentinel needs it",
-                "store.redis.mode: sentinel is not supported yet"),
+                "store: {redis: ▸{mode: sentinel}}", "store.redis.sentinel_master: is missing: the mode sentinel needs it"),
             Mistake("store: {kind: memory}\nlogging: {audit_stream: ▸{}}", "logging.audit_stream: needs a store of kind redis"),
             // Sessions
             Mistake("sessions: {login: ▸{users_file: users}}", "sessions.login: needs a signing_key: a login issues tokens"),
@@ -155,11 +153,6 @@ struct CombinationTests {
         arguments: [
             Mistake("listeners: [{address: \"a:1\", proxy_protocol: ▸true}]", "listeners[0].proxy_protocol: true is not supported yet"),
             Mistake("listeners: [{address: \"a:1\", protocols: [▸h2, http/1.1]}]", "listeners[0].protocols[0]: h2 is not supported yet"),
-            Mistake("revocation: {mode: ▸tracked}", "revocation.mode: tracked is not supported yet"),
-            Mistake(
-                "store: {redis: {mode: ▸sentinel, sentinel_master: m, addresses: [\"a:1\", \"b:1\"]}}",
-                "store.redis.mode: sentinel is not supported yet"),
-            Mistake("store: {redis: {mode: ▸cluster}}", "store.redis.mode: cluster is not supported yet"),
             Mistake(
                 "upstreams: {a: {endpoints: [\"a:1\"], balance: ▸least_requests}, b: {endpoints: [\"a:1\"], balance: ▸hash_user}}",
                 "upstreams.a.balance: least_requests is not supported yet", "upstreams.b.balance: hash_user is not supported yet"),
