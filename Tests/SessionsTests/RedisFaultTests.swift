@@ -32,7 +32,7 @@ struct RedisFaultTests {
         }
         defer { server.stop() }
         try await withRedisServer { redis in
-            try await StoreWorld.run(on: redis, port: server.port) { world in
+            try await StoreWorld.run(on: redis, port: server.port, isReady: false) { world in
                 let answer = try await world.ask("s1")
                 #expect(answer == .unavailable)
                 // An answer of two parts, one of which says nothing.

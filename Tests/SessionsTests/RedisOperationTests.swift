@@ -152,7 +152,7 @@ struct RedisOperationTests {
                     replica.pause()
                     await #expect(throws: StoreUnavailable.self) { try await world.logout("s2", at: now) }
                     await #expect(throws: StoreUnavailable.self, "again") { try await world.logout("s2", at: now) }
-                    try await StoreWorld.run(on: redis, waitReplicas: 1, commandTimeout: .seconds(2)) { other in
+                    try await StoreWorld.run(on: redis, waitReplicas: 1, isReady: false, commandTimeout: .seconds(2)) { other in
                         await #expect(throws: StoreUnavailable.self, "asked of another") { try await other.logout("s2", at: now) }
                     }
                     await #expect(throws: StoreUnavailable.self) { try await world.refresh("s3", "old", to: "new", at: now) }
