@@ -219,4 +219,37 @@ struct FileTests {
                 "4:3: store: has changed, which needs a restart",
             ])
     }
+
+    // MARK: Who else can read them
+
+    @Test(
+        "A secret that every user of the machine can read or change is taken, and warned of, once for each place that names it",
+        arguments: [
+            ("sessions: {signing_key: {file: signing.pem}}", "sessions.signing_key.file"),
+            ("sessions: {signing_key: {file: old.pem}, previous_keys: [{file: signing.pem}]}", "sessions.previous_keys[0].file"),
+            ("sessions: {signing_key: {file: old.pem}, login: {users_file: users}}", "sessions.login.users_file"),
+            ("admin: {token: {file: token}}", "admin.token.file"),
+            ("store: {redis: {password: {file: token}}}", "store.redis.password.file"),
+            (#"listeners: [{address: "a:1", tls: {certificate: server.pem, private_key: server.key}}]"#, "listeners[0].tls.private_key"),
+            (
+                #"upstreams: {a: {endpoints: ["a:1"], tls: {certificate: client.pem, private_key: client.key}}}"#,
+                "upstreams.a.tls.private_key"
+            ),
+        ])
+    func openSecrets(text: String, key: String) throws {
+        try folder.write("users", "alice:$5$saltstring$\(String(repeating: "a", count: 43))\n")
+        try folder.write("token", "token-of-the-tests\n")
+        let secrets = ["signing.pem", "users", "token", "server.key", "client.key"]
+        // What anybody may see is no matter of concern.
+        for name in ["server.pem", "client.pem"] { try folder.permit(0o644, name) }
+        #expect(try folder.read(text).warnings == [])
+        for mode in [0o604, 0o602, 0o644] {
+            for name in secrets { try folder.permit(mode, name) }
+            let reading = try folder.read(text)
+            #expect(reading.lines == [])
+            #expect(reading.warnings == ["\(key): names a file that every user of this machine can read or change: chmod o-rw"])
+        }
+        for name in secrets { try folder.permit(0o640, name) }
+        #expect(try folder.read(text).warnings == [])
+    }
 }

@@ -21,6 +21,11 @@ final class ConfigurationFolder: Sendable {
         try FileManager.default.createDirectory(
             at: URL(fileURLWithPath: "\(path)/\(name)").deletingLastPathComponent(), withIntermediateDirectories: true)
         try Data(content).write(to: URL(fileURLWithPath: "\(path)/\(name)"))
+        try permit(0o600, name)
+    }
+
+    func permit(_ mode: Int, _ name: String) throws {
+        try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: "\(path)/\(name)")
     }
 
     func write(_ name: String, _ content: String) throws { try write(name, Array(content.utf8)) }

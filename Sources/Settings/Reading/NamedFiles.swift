@@ -9,10 +9,17 @@ struct FileProblem: Error, CustomStringConvertible {
     let description: String
 }
 
+/// What a file holds, and who else may change that or look at it.
+struct NamedFile {
+    let bytes: [UInt8]
+    /// Readable or writable by users of the machine that are neither its owner nor in its group.
+    let isOpenToAll: Bool
+}
+
 /// Reads the configuration and the files that it names, each once, and keeps a digest of all of it.
 struct NamedFiles {
     private let folder: String
-    private var contents: [String: Result<[UInt8], FileProblem>] = [:]
+    private var contents: [String: Result<NamedFile, FileProblem>] = [:]
     private var digests: [UInt8] = []
 
     /// Relative names start at the folder of this file.
@@ -35,23 +42,23 @@ struct NamedFiles {
         digests += Digest.sha256(Array(name.utf8)) + Digest.sha256((content.map { [1] + $0 }) ?? [0])
     }
 
-    mutating func read(_ name: String) -> Result<[UInt8], FileProblem> {
+    mutating func read(_ name: String) -> Result<NamedFile, FileProblem> {
         let path = absolute(name)
         if let known = contents[path] { return known }
         let content = Self.content(of: path, limit: SettingLimit.fileBytes, mustBeRegular: true)
         contents[path] = content
-        note(path, try? content.get())
+        note(path, try? content.get().bytes)
         return content
     }
 
     /// It may be a pipe.
     mutating func readConfiguration(_ path: String) -> Result<[UInt8], FileProblem> {
-        let content = Self.content(of: path, limit: SettingLimit.configurationBytes, mustBeRegular: false)
+        let content = Self.content(of: path, limit: SettingLimit.configurationBytes, mustBeRegular: false).map(\.bytes)
         note("", try? content.get())
         return content
     }
 
-    private static func content(of path: String, limit: Int, mustBeRegular: Bool) -> Result<[UInt8], FileProblem> {
+    private static func content(of path: String, limit: Int, mustBeRegular: Bool) -> Result<NamedFile, FileProblem> {
         guard !path.utf8.contains(0) else { return .failure(FileProblem(description: "cannot have this name")) }
         // Without O_NONBLOCK, a pipe that nobody writes to would be waited for.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | (mustBeRegular ? O_NONBLOCK : 0))
@@ -68,7 +75,7 @@ struct NamedFiles {
             let count = Glibc.read(descriptor, &chunk, chunk.count)
             if count < 0, errno == EINTR { continue }
             guard count >= 0 else { return .failure(failure(errno)) }
-            guard count > 0 else { return .success(bytes) }
+            guard count > 0 else { return .success(NamedFile(bytes: bytes, isOpenToAll: status.st_mode & (S_IROTH | S_IWOTH) != 0)) }
             bytes += chunk[..<count]
             guard bytes.count <= limit else { return .failure(FileProblem(description: "has more than \(limit >> 20) MiB")) }
         }

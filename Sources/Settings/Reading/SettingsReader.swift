@@ -68,8 +68,19 @@ final class SettingsReader {
 
     /// The bytes of a file that the configuration names; nil after a report.
     func read(_ name: String, for path: String) -> [UInt8]? {
+        open(name, for: path)?.bytes
+    }
+
+    /// The same of a file that holds a secret, or decides who gets in: it is warned of where every user of the machine can get at it.
+    func readSecret(_ name: String, for path: String) -> [UInt8]? {
+        guard let file = open(name, for: path) else { return nil }
+        if file.isOpenToAll { warn(path, "names a file that every user of this machine can read or change: chmod o-rw") }
+        return file.bytes
+    }
+
+    private func open(_ name: String, for path: String) -> NamedFile? {
         switch files.read(name) {
-        case .success(let bytes): return bytes
+        case .success(let file): return file
         case .failure(let problem):
             report(path, "names a file that \(problem.description)")
             return nil

@@ -24,7 +24,7 @@ extension Value {
                 return nil
             }
             switch (file, variable) {
-            case (let file?, nil): bytes = file.fileName().flatMap { reader.read($0, for: file.path) }.map(Self.withoutLineEnd)
+            case (let file?, nil): bytes = file.secretFile().map(Self.withoutLineEnd)
             case (nil, let variable?): bytes = variable.line().flatMap { variable.environment($0) }
             default: return wrong("must be text, {file: PATH} or {env: NAME}")
             }
@@ -55,6 +55,9 @@ extension Value {
 
     /// What a named file holds.
     func file() -> [UInt8]? { fileName().flatMap { reader.read($0, for: path) } }
+
+    /// What a named file holds that is nobody else's business.
+    func secretFile() -> [UInt8]? { fileName().flatMap { reader.readSecret($0, for: path) } }
 
     /// What the file of `{file: PATH}` holds.
     func fileInMapping() -> [UInt8]? {
@@ -92,7 +95,7 @@ extension Value {
 
     /// A private key in PEM, without a passphrase.
     func privateKey() -> NIOSSLPrivateKey? {
-        guard let bytes = file() else { return nil }
+        guard let bytes = secretFile() else { return nil }
         guard let key = try? NIOSSLPrivateKey(bytes: bytes, format: .pem) else {
             return wrong("names a file without a private key in PEM that needs no passphrase")
         }

@@ -13,6 +13,22 @@ struct RouteContext {
 extension Settings {
     mutating func readRoutes(_ root: Section, _ context: RouteContext) {
         root.read("routes", into: &routes) { value in value.list()?.compactMap { Route.read($0, context) } }
+        warnOfUnreachableRoutes(root.value.reader)
+    }
+
+    /// The first route that matches counts: one behind another that takes all of it is a mistake, if one that harms nobody.
+    private func warnOfUnreachableRoutes(_ reader: SettingsReader) {
+        // Where one has been left out, the others' places are not known.
+        guard reader.isSoundWithin("routes"), reader.isSound("sessions.api_path") else { return }
+        let api = sessions.apiPath.map { Route(path: $0, upstream: "") }
+        for (index, route) in routes.enumerated() {
+            let path = SettingPath.member("path", of: SettingPath.element(index, of: "routes"))
+            if let api, api.covers(route) {
+                reader.warn(path, "is never reached: the session API, sessions.api_path, comes before all routes")
+            } else if let other = routes[..<index].firstIndex(where: { $0.covers(route) }) {
+                reader.warn(path, "is never reached: \(SettingPath.element(other, of: "routes")) takes all of it")
+            }
+        }
     }
 }
 
@@ -62,6 +78,21 @@ extension Settings.Route {
             reader.report(key(name), "needs authentication, and this route has auth: none")
         }
         if let rateLimit, rateLimit.by != .address { reader.report(key("rate_limit"), "can only be by address with auth: none") }
+    }
+
+    /// Whether this route, where it comes first, leaves `other` nothing. Hosts are compared as they are written, patterns included.
+    fileprivate func covers(_ other: Settings.Route) -> Bool {
+        let hosts = Set(hosts.map { $0.lowercased() })
+        let isOfItsHosts = hosts.isEmpty || !other.hosts.isEmpty && hosts.isSuperset(of: other.hosts.map { $0.lowercased() })
+        let isOfItsMethods = methods.isEmpty || !other.methods.isEmpty && Set(methods).isSuperset(of: other.methods)
+        return isOfItsHosts && isOfItsMethods && coversPath(of: other)
+    }
+
+    private func coversPath(of other: Settings.Route) -> Bool {
+        if exact { return other.exact && path.isIdentical(to: other.path) }
+        func withoutEnd(_ path: String) -> [UInt8] { Array(path.utf8.reversed().drop { $0 == UInt8(ascii: "/") }.reversed()) }
+        let (own, others) = (withoutEnd(path), other.exact ? Array(other.path.utf8) : withoutEnd(other.path))
+        return others == own || others.starts(with: own + [UInt8(ascii: "/")])
     }
 
     private static func method(_ value: Value) -> String? {

@@ -43,7 +43,7 @@ extension Settings.Sessions {
         case (_?, _?): return value.wrong("must have one of users_file and verify_url")
         case (let users?, nil):
             if let authority { return authority.wrong("is for verify_url alone") }
-            guard let bytes = users.file() else { return nil }
+            guard let bytes = users.secretFile() else { return nil }
             if let problem = rules.usersFileProblem(bytes) { return users.wrong("names a file in which \(problem)") }
             return .usersFile(bytes)
         case (nil, let url?):

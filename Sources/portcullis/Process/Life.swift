@@ -58,7 +58,7 @@ extension GatewayProcess {
                 throw .configuration("a certificate cannot be used: \(error)")
             }
             self.plan = plan
-            for warning in plan.warnings { logger.warning("Part of the configuration is not used", metadata: ["warning": "\(warning)"]) }
+            for warning in plan.warnings { logger.warning("The configuration is in force, but look at this", metadata: ["warning": "\(warning)"]) }
             dataPlane.isListening = true
             logger.notice(
                 "Listening",
@@ -121,7 +121,9 @@ extension GatewayProcess {
                 plan = new
                 control.countReload(applied: true)
                 logger.notice("The changed configuration is in force")
-                for warning in plan.warnings { logger.warning("Part of the configuration is not used", metadata: ["warning": "\(warning)"]) }
+                for warning in plan.warnings {
+                    logger.warning("The configuration is in force, but look at this", metadata: ["warning": "\(warning)"])
+                }
             }
         }
 
