@@ -59,14 +59,16 @@ struct AdminClient {
             throw Exit.failure(Exit.unavailable, "the admin listener \(url) cannot be reached: \(connectionReason(error))")
         case .success((let status, let body)):
             if (200..<300).contains(status) { return body }
-            let code = (try? JSONValue(parsing: body))?.object?["code"]?.string ?? ""
+            let problem = (try? JSONValue(parsing: body))?.object
+            let code = problem?["code"]?.string ?? ""
+            let detail = problem?["detail"]?.string.map { ": \($0)" } ?? ""
             let advice =
                 switch status {
                 case 401: "the token in the file is not the gateway's admin.token, or this is not its admin listener"
                 case 404 where code == "session_not_found": "the user has no such session"
                 case 404: "the gateway has no admin.token, or this is not its admin listener"
                 case 503: "the session store cannot be reached: repeat it"
-                default: "it answered \(status) \(TerminalText.shown(code))"
+                default: "it answered \(status) \(TerminalText.shown(code + detail))"
                 }
             throw Exit.failure(Exit.unavailable, "the admin listener \(url) did not do it: \(advice)")
         }
