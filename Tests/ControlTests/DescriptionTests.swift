@@ -134,6 +134,18 @@ struct DescriptionTests {
         }
     }
 
+    @Test(
+        "has what a login is refused with, as it is answered",
+        arguments: [
+            Refusal.badRequest("x"), .loginFailed, .crossSite, .notFound, .rateLimited, .busy, .draining, .storeUnavailable,
+            .upstream(.refused), .upstream(.reset), .upstream(.malformed), .upstream(.timeout),
+        ])
+    func loginRefusals(refusal: Refusal) throws {
+        let status = refusal.status.code
+        let described = (SessionCall.login.documentation.problems[status] ?? []) + (CallDocumentation.publicListener[status] ?? [])
+        #expect(described.contains(refusal.code), "\(described)")
+    }
+
     @Test("holds no token: its examples are no values that anybody could use")
     func examples() async throws {
         try await ControlWorld.run { world in

@@ -29,7 +29,7 @@ extension SessionCall: DocumentedCall {
             body: .json(schema: "Login", isRequired: true),
             answers: [.json(200, Self.issuedText, schema: "IssuedSession", setsCookies: true)],
             problems: [
-                401: ["login_failed"], 403: ["csrf"], 404: ["route_not_found"], 429: ["rate_limited"], 503: ["login_busy", "store_unavailable"],
+                401: ["login_failed"], 403: ["csrf"], 404: ["route_not_found"], 429: ["rate_limited"], 503: ["rate_limited", "store_unavailable"],
             ])
     }
 

@@ -11,8 +11,8 @@ const button = form.querySelector("button");
 const PROBLEMS = {
   login_failed: "User name and password do not belong together.",
   rate_limited: "Too many failed logins. Try again in a minute.",
-  login_busy: "Too many people are logging in. Try again in a moment.",
 };
+const BUSY = "Too many people are logging in. Try again in a moment.";
 const UNAVAILABLE = "The login cannot be reached just now. Try again in a moment.";
 
 function tell(text) {
@@ -56,7 +56,8 @@ form.addEventListener("submit", async (event) => {
   const answer = await login({ username, password, device });
   button.disabled = false;
   if (answer.status === 200) return enter();
-  problem.textContent = PROBLEMS[answer.code] ?? UNAVAILABLE;
+  const isBusy = answer.status === 503 && answer.code === "rate_limited";
+  problem.textContent = isBusy ? BUSY : PROBLEMS[answer.code] ?? UNAVAILABLE;
   if (answer.code === "login_failed") document.getElementById("password").select();
 });
 
