@@ -191,7 +191,7 @@ struct LoginTests {
         }
     }
 
-    @Test("ends the oldest session beyond the limit and closes what is open of it")
+    @Test("ends the oldest session beyond the limit, closes what is open of it, and says so in the audit log")
     func tooMany() async throws {
         try await ControlWorld.run({ $0.rules.maxPerUser = 2 }) { world in
             let first = try await world.login()
@@ -200,6 +200,10 @@ struct LoginTests {
             world.clock.advance(milliseconds: 10)
             _ = try await world.login()
             #expect(world.store.endings.all == [.init(user: UserID(name: "alice"), session: first.session, reason: .maxPerUser)])
+            let line = try #require(world.audit.all.last)
+            #expect(line.contains(#""audit":"max_per_user","outcome":"ok","user":"alice","address":"192.0.2.1""#))
+            #expect(line.contains(first.session.prefix(8)) && line.contains(#""request_id":"request-1""#))
+            #expect(world.audit.all.count == 4)
         }
     }
 

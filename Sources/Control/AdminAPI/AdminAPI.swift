@@ -112,7 +112,7 @@ struct AdminAPI: Sendable {
             device: try body.optionalString("device"), ip: try body.optionalString("ip"), userAgent: try body.optionalString("user_agent"))
         let claims = try AccessToken.sessionClaims(body["claims"])
         let issued = try await sessions.begin(user.name, origin: origin, claims: claims, key: key, configuration: call.configuration)
-        record(.adminCreate, call, user, issued.session)
+        audit.record(.adminCreate, issued, client: call.request.client)
         return issued.answer(status: .created, configuration: call.configuration)
     }
 

@@ -21,6 +21,8 @@ struct Audit: Sendable {
         case backchannelLogout = "backchannel_logout"
         /// A user ended a session from the list.
         case sessionEnded = "session_ended"
+        /// A session gave way to a newer one of its user, which began with the same request.
+        case maxPerUser = "max_per_user"
         case adminCreate = "admin_create", adminRegister = "admin_register", adminRevoke = "admin_revoke", adminRevokeAll = "admin_revoke_all"
         case adminRevokeToken = "admin_revoke_token"
     }
@@ -37,6 +39,13 @@ struct Audit: Sendable {
     /// Takes one line without its end; called from any task.
     let sink: @Sendable (_ line: [UInt8]) -> Void
     let copy: (any AuditCopy)?
+
+    /// A session that began, and those that gave way to it.
+    func record(_ event: Event, _ issued: SessionService.Issued, client: ControlRequest.Client) {
+        let user = UserID(name: issued.user)
+        record(event, user: user, session: issued.session, client: client, now: issued.now)
+        for session in issued.displaced { record(.maxPerUser, user: user, session: session, client: client, now: issued.now) }
+    }
 
     /// - Parameters:
     ///   - issuer: the name, in the configuration, of the issuer whose token asked, where that is not a user's own business.

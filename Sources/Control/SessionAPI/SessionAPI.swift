@@ -73,7 +73,7 @@ struct SessionAPI: Sendable {
                     user, origin: .init(device: device, ip: client.address, userAgent: client.userAgent), claims: claims, key: key,
                     configuration: configuration)
                 await released
-                audit.record(.login, user: UserID(name: user), session: issued.session, client: client, now: issued.now)
+                audit.record(.login, issued, client: client)
                 var answer = issued.answer(status: .ok, configuration: configuration)
                 answer.setCookies(issued.cookies(configuration))
                 return answer

@@ -24,6 +24,8 @@ struct SessionService: Sendable {
         let refresh: RefreshToken
         let sessionEnd: UnixMilliseconds
         let now: UnixMilliseconds
+        /// Older sessions of the user that gave way to it (`sessions.max_per_user`).
+        var displaced: [String] = []
 
         func answer(status: HTTPResponse.Status, configuration: ControlConfiguration) -> ControlAnswer {
             .json(status: status) { json in
@@ -63,8 +65,8 @@ struct SessionService: Sendable {
         let record = SessionRecord(
             session: session, user: UserID(name: user), device: ControlRequest.note(origin.device), ip: ControlRequest.note(origin.ip),
             userAgent: ControlRequest.note(origin.userAgent), claims: claims, createdAt: now, lastSeenAt: now, expiresAt: sessionEnd)
-        try await store.create(record, refreshHash: refresh.hash, rules: rules, now: now)
-        return Issued(user: user, session: session, access: access, refresh: refresh, sessionEnd: sessionEnd, now: now)
+        let displaced = try await store.create(record, refreshHash: refresh.hash, rules: rules, now: now)
+        return Issued(user: user, session: session, access: access, refresh: refresh, sessionEnd: sessionEnd, now: now, displaced: displaced)
     }
 
     /// Rotates a refresh token (contract §5, Refresh).
