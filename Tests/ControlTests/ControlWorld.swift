@@ -186,9 +186,17 @@ final class Recorded<Element: Sendable>: Sendable {
 
 /// The system's time, moved by a test.
 final class TestClock: Sendable {
-    private let offset = Mutex<Int64>(0)
-    var now: UnixMilliseconds { systemTime() + offset.withLock { $0 } }
-    func advance(milliseconds: Int64) { offset.withLock { $0 += milliseconds } }
+    private struct State {
+        var offset: Int64 = 0
+        /// Nil: it goes on.
+        var stoppedAt: UnixMilliseconds?
+    }
+
+    private let state = Mutex(State())
+    var now: UnixMilliseconds { state.withLock { ($0.stoppedAt ?? systemTime()) + $0.offset } }
+    func advance(milliseconds: Int64) { state.withLock { $0.offset += milliseconds } }
+    /// From now on it moves by `advance` alone, and stands at the beginning of a second: for what is counted in whole ones.
+    func stop() { state.withLock { $0.stoppedAt = systemTime() / 1000 * 1000 } }
 }
 
 /// A data plane that does nothing and remembers what it was told.

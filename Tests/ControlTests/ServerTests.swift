@@ -21,6 +21,28 @@ struct ServerTests {
             audit: { _ in })
     }
 
+    private struct Listening {
+        let port: Int
+        let running: Task<Void, any Error>
+    }
+
+    /// Runs a control plane on a port of its own. Where somebody has taken the free port before it is bound, another one is tried.
+    private static func listening(_ run: @escaping @Sendable (ControlPlane) async throws -> Void = { try await $0.run() }) async throws -> Listening {
+        for _ in 0..<5 {
+            let port = try freePort()
+            let plane = try plane(admin: .tcp(host: "127.0.0.1", port: port))
+            let running = Task { try await run(plane) }
+            do {
+                try await plane.whenListening()
+                return Listening(port: port, running: running)
+            } catch {
+                guard error.reason.hasSuffix(String(cString: strerror(EADDRINUSE))) else { throw error }
+                _ = await running.result
+            }
+        }
+        throw NotInTime(description: "five free ports were taken before they could be bound")
+    }
+
     /// What comes next, waited for on a thread of its own: the servers answer on the threads that tests run on.
     private static func answer(_ socket: LoopbackSocket) async -> String {
         await withCheckedContinuation { continuation in
@@ -31,14 +53,11 @@ struct ServerTests {
     @Test("being cancelled with connections that nobody has looked at ends it properly")
     func cancelled() async throws {
         for _ in 0..<20 {
-            let port = try freePort()
-            let plane = try Self.plane(admin: .tcp(host: "127.0.0.1", port: port))
-            let running = Task { try await plane.run() }
-            try await plane.whenListening()
-            let clients = try (0..<20).map { _ in try LoopbackSocket(port: port) }
+            let server = try await Self.listening()
+            let clients = try (0..<20).map { _ in try LoopbackSocket(port: server.port) }
             for client in clients { client.write("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n") }
-            running.cancel()
-            _ = await running.result
+            server.running.cancel()
+            _ = await server.running.result
             withExtendedLifetime(clients) {}
         }
         let plane = try Self.plane(admin: .tcp(host: "127.0.0.1", port: try freePort()))
@@ -80,17 +99,18 @@ struct ServerTests {
 
     @Test("a graceful shutdown does not wait for a client that does not get on")
     func shutdown() async throws {
-        let port = try freePort()
-        let plane = try Self.plane(admin: .tcp(host: "127.0.0.1", port: port))
-        let group = ServiceGroup(
-            configuration: .init(services: [plane], logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })))
-        let running = Task { try await group.run() }
-        try await plane.whenListening()
-        let stuck = try LoopbackSocket(port: port)
+        let groups = Recorded<ServiceGroup>()
+        let server = try await Self.listening { plane in
+            let group = ServiceGroup(
+                configuration: .init(services: [plane], logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })))
+            groups.append(group)
+            try await group.run()
+        }
+        let stuck = try LoopbackSocket(port: server.port)
         stuck.write("POST /v1/revoke HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\nab")
         let start = ContinuousClock.now
-        await group.triggerGracefulShutdown()
-        try await running.value
+        await groups.all.last?.triggerGracefulShutdown()
+        try await server.running.value
         #expect(.now - start < .seconds(8), "sooner than the body's deadline")
         withExtendedLifetime(stuck) {}
     }
@@ -128,35 +148,29 @@ struct ServerTests {
 
     @Test("garbage, and a head without an end, harm nobody else")
     func hostileClients() async throws {
-        let port = try freePort()
-        let plane = try Self.plane(admin: .tcp(host: "127.0.0.1", port: port))
-        let running = Task { try await plane.run() }
-        try await plane.whenListening()
-        let idle = try (0..<20).map { _ in try LoopbackSocket(port: port) }
+        let server = try await Self.listening()
+        let idle = try (0..<20).map { _ in try LoopbackSocket(port: server.port) }
         for (number, socket) in idle.enumerated() {
             socket.write(
                 ["GET /metrics HTTP/1.1\r\nX: ", "\u{0}\u{1}garbage\r\n\r\n", "POST /v1/revoke HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\nab"][
                     number % 3])
         }
-        let good = try LoopbackSocket(port: port)
+        let good = try LoopbackSocket(port: server.port)
         good.write("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         #expect(await Self.answer(good).hasPrefix("HTTP/1.1 200"))
-        running.cancel()
-        _ = await running.result
+        server.running.cancel()
+        _ = await server.running.result
     }
 
     @Test("a path whose escapes are broken, or that is no text, is 400", arguments: ["%zz", "a%2", "%", "%ff", "%C3"])
     func brokenPaths(name: String) async throws {
-        let port = try freePort()
-        let plane = try Self.plane(admin: .tcp(host: "127.0.0.1", port: port))
-        let running = Task { try await plane.run() }
-        try await plane.whenListening()
-        let client = try LoopbackSocket(port: port)
+        let server = try await Self.listening()
+        let client = try LoopbackSocket(port: server.port)
         client.write(
             "GET /v1/users/\(name)/sessions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(ControlWorld.adminToken)\r\nConnection: close\r\n\r\n")
         #expect(await Self.answer(client).hasPrefix("HTTP/1.1 400"))
-        running.cancel()
-        _ = await running.result
+        server.running.cancel()
+        _ = await server.running.result
     }
 
     @Test("paths are split before they are decoded, and broken escapes are none")
