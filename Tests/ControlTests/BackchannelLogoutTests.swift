@@ -135,6 +135,9 @@ struct BackchannelLogoutTests {
             world.store.stop(afterCalls: calls)
             let reply = try await Self.tell(token, in: world)
             #expect(reply.status == 503 && reply.code == "store_unavailable" && reply.fields["Retry-After"] == ["1"])
+            let line = try #require(world.audit.all.last)
+            #expect(line.contains(#""audit":"backchannel_logout","outcome":"failed","user":""#) && line.contains(#""session":"s1""#))
+            #expect(line.contains(#""issuer":"reg","reason":"store_unavailable""#))
             world.store.start()
             #expect(try await Self.tell(token, in: world).status == 200)
             #expect(!isActive("s1", in: world))
@@ -234,6 +237,8 @@ struct BackchannelLogoutTests {
             }) { world in
                 let reply = try await Self.tell(provider.token("reg", at: world.clock.now), in: world)
                 #expect(reply.status == status && world.unknownKeys.all == told)
+                let reason = status == 503 ? "keys_unavailable" : "token_key_unknown"
+                #expect(world.audit.all.last?.contains(#""outcome":"failed""#) == true && world.audit.all.last?.contains(reason) == true)
                 if status == 503 { #expect(reply.code == "keys_unavailable" && reply.fields["Retry-After"] == ["1"]) }
                 #expect(isActive("s1", in: world))
             }

@@ -27,17 +27,29 @@ extension SessionAPI {
         case .verified(let verified): token = verified
         case .refused(let refusal, let issuer):
             configuration.tellOfMissingKey(refusal, issuer: issuer, keyUnknown)
+            let answer = refused(call, issuer: issuer, reason: refusal.code)
             guard refusal != .keysUnavailable else { throw Refusal.token(refusal) }
-            return refused(call, issuer: issuer, reason: refusal.code)
+            return answer
         }
         guard let policy = configuration.policy(ofIssuer: token.issuer), let kind = policy.sessions.kind else {
             return refused(call, issuer: token.issuer, reason: TokenRefusal.issuer.code)
         }
+        do {
+            return try await end(call, token, policy, kind)
+        } catch let fault as StoreUnavailable {
+            // Few providers repeat it: whose logout it was must be found afterwards.
+            note(call, .failed, token, policy, reason: Refusal(fault).code)
+            throw fault
+        }
+    }
+
+    private func end(_ call: Call, _ token: LogoutToken, _ policy: IssuerPolicy, _ kind: SessionKind) async throws -> ControlAnswer {
+        let configuration = call.configuration
         let issuer = configuration.verifier.issuers[token.issuer].issuer
         guard try await !sessions.store.hasUsed(logoutToken: token.tokenID, of: issuer, now: sessions.now()) else {
             return refused(call, issuer: token.issuer, reason: "token_replayed")
         }
-        let user = UserID(namespace: policy.namespace, name: token.user)
+        let user = Self.user(of: token, policy)
         if let session = token.session {
             _ = try await sessions.end(
                 session, of: user, kind: kind, reason: .backchannel, tokenEnd: token.acceptUntil, configuration: configuration)
@@ -45,13 +57,20 @@ extension SessionAPI {
             _ = try await sessions.endAll(
                 of: user, reason: .backchannel, issuedAt: token.issuedAtSecond, tokenEnd: token.acceptUntil, configuration: configuration)
         }
-        let client = call.request.client
-        audit.record(.backchannelLogout, user: user, session: token.session, issuer: policy.name, client: client, now: sessions.now())
+        note(call, .ok, token, policy)
         let now = sessions.now(), until = Int64((token.acceptUntil * 1000).rounded(.up)) + Self.clockTolerance
         guard try await sessions.store.use(logoutToken: token.tokenID, of: issuer, until: until, now: now) else {
             return refused(call, issuer: token.issuer, reason: "token_replayed")
         }
         return ControlAnswer(status: .ok, contentType: nil, body: [])
+    }
+
+    private static func user(of token: LogoutToken, _ policy: IssuerPolicy) -> UserID { UserID(namespace: policy.namespace, name: token.user) }
+
+    private func note(_ call: Call, _ outcome: Audit.Outcome, _ token: LogoutToken, _ policy: IssuerPolicy, reason: String? = nil) {
+        audit.record(
+            .backchannelLogout, outcome, user: Self.user(of: token, policy), session: token.session, issuer: policy.name, reason: reason,
+            client: call.request.client, now: sessions.now())
     }
 
     /// The sender learns nothing (§2.8); the audit log says why.
