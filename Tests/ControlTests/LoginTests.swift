@@ -147,6 +147,23 @@ struct LoginTests {
         }
     }
 
+    @Test("is 429 after at most 30 failures of a user, however the letters of the name are written")
+    func bySpelling() async throws {
+        try await ControlWorld.run { world in
+            for number in 0..<30 {
+                let name = String("alice".enumerated().map { number >> $0 & 1 == 0 ? $1 : Character($1.uppercased()) })
+                let body = #"{"username":"\#(name)","password":"wrong"}"#
+                let reply = try await world.call(.POST, "/auth/login", json: body, client: "192.0.2.\(number)")
+                #expect(reply.status == 401)
+            }
+            for (name, status) in [("ALicE", 429), ("alice", 429), ("bob", 200)] as [(String, Int)] {
+                let body = #"{"username":"\#(name)","password":"password of \#(name)"}"#
+                let reply = try await world.call(.POST, "/auth/login", json: body, client: "192.0.2.99")
+                #expect(reply.status == UInt(status), "\(name)")
+            }
+        }
+    }
+
     @Test("keeps no name in the keys that failures are counted under")
     func keys() async throws {
         try await ControlWorld.run { world in

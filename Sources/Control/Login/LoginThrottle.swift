@@ -83,12 +83,13 @@ struct LoginThrottle: Sendable {
 
     /// What failures are counted under.
     struct Keys: Sendable {
-        /// Hashed: what was typed as a name may be anything, also a password.
+        /// Hashed: what was typed as a name may be anything, also a password. Without the case of letters: a login endpoint may ignore it, and each
+        /// spelling of one user's name would be worth as many guesses as the name.
         let user: String
         let address: String
 
         init(user: String, address: String) {
-            self.user = "user:" + Base64URL.encode(Digest.sha256(Array(user.utf8)))
+            self.user = "user:" + Base64URL.encode(Digest.sha256(Array(user.uppercased().lowercased().utf8)))
             self.address = "address:" + Self.spelling(address)
         }
 
