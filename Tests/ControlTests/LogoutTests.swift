@@ -117,6 +117,25 @@ struct LogoutTests {
     }
 
     @Test(
+        "with a token of its own passes from a page of another origin, whose visitor's cookies stay",
+        arguments: [[("Origin", "https://evil.example")], [("Origin", "null")], [("Sec-Fetch-Site", "cross-site")], []] as [[(String, String)]])
+    func foreignToken(fields: [(String, String)]) async throws {
+        try await ControlWorld.run { world in
+            let count = fields.isEmpty ? 2 : 0
+            let login = try await world.login(), other = try await world.login(), last = try await world.login()
+            let refreshed = try await world.call(.POST, "/auth/refresh", json: #"{"refresh_token":"\#(login.refresh)"}"#, fields: fields)
+            #expect(refreshed.status == 200 && refreshed.fields["Set-Cookie"].count == count)
+            let next = try #require(refreshed.string("refresh_token"))
+            let calls = [
+                try await world.call(.POST, "/auth/logout", json: #"{"refresh_token":"\#(next)"}"#, fields: fields),
+                try await world.call(.DELETE, "/auth/sessions/\(other.session)", token: other.access, fields: fields),
+                try await world.call(.POST, "/auth/logout-all", token: last.access, fields: fields),
+            ]
+            #expect(calls.map(\.status) == [204, 204, 200] && calls.allSatisfy { $0.fields["Set-Cookie"].count == count })
+        }
+    }
+
+    @Test(
         "by cookie from the same origin passes",
         arguments: [("Sec-Fetch-Site", "same-origin"), ("Origin", "https://app.example"), ("Origin", "https://APP.example:443")])
     func own(field: (String, String)) async throws {

@@ -96,7 +96,7 @@ struct SessionAPI: Sendable {
             let issued = try await sessions.refresh(token, key: key, configuration: configuration)
             audit.record(.refresh, user: UserID(name: token.user), session: token.session, client: call.request.client, now: issued.now)
             var answer = issued.answer(status: .ok, configuration: configuration)
-            answer.setCookies(issued.cookies(configuration))
+            setCookies(issued.cookies(configuration), in: &answer, call)
             return answer
         } catch Refusal.refreshReused {
             audit.record(.refreshReuse, user: UserID(name: token.user), session: token.session, client: call.request.client, now: sessions.now())
@@ -113,7 +113,7 @@ struct SessionAPI: Sendable {
             audit.record(.logout, user: target.user, session: target.session, client: call.request.client, now: sessions.now())
         }
         var answer = ControlAnswer.empty
-        answer.setCookies(call.configuration.cookieRemovals())
+        setCookies(call.configuration.cookieRemovals(), in: &answer, call)
         return answer
     }
 
@@ -123,8 +123,14 @@ struct SessionAPI: Sendable {
             of: caller.user, reason: .logoutAll, issuedAt: caller.issuedAt, tokenEnd: caller.token.acceptUntil, configuration: call.configuration)
         audit.record(.logoutAll, user: caller.user, session: caller.session, client: call.request.client, now: sessions.now())
         var answer = ControlAnswer.json { $0.member("revoked", Int64(count)) }
-        answer.setCookies(call.configuration.cookieRemovals())
+        setCookies(call.configuration.cookieRemovals(), in: &answer, call)
         return answer
+    }
+
+    /// A call that brings its token itself may come from a page of any origin, but only one of this origin may have its visitor's cookies changed:
+    /// another one would log the visitor in as somebody else, or out.
+    private func setCookies(_ cookies: [String], in answer: inout ControlAnswer, _ call: Call) {
+        if OriginEvidence(call.request) != .foreign { answer.setCookies(cookies) }
     }
 
     // MARK: List
@@ -151,7 +157,7 @@ struct SessionAPI: Sendable {
         guard ending != .unknown else { throw Refusal.sessionNotFound }
         audit.record(.sessionEnded, user: caller.user, session: session, client: call.request.client, now: sessions.now())
         var answer = ControlAnswer.empty
-        if isCurrent { answer.setCookies(call.configuration.cookieRemovals()) }
+        if isCurrent { setCookies(call.configuration.cookieRemovals(), in: &answer, call) }
         return answer
     }
 }
