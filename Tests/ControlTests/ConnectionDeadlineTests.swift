@@ -63,4 +63,31 @@ struct ConnectionDeadlineTests {
         #expect(channel.isActive)
         _ = try channel.finish(acceptAlreadyClosed: true)
     }
+
+    @Test("makes room when others come: the one that has waited for longest, and none whose request is being answered")
+    func crowd() throws {
+        let crowd = ConnectionCrowd(limit: 2), loop = loop
+        func connect() throws -> EmbeddedChannel {
+            let channel = EmbeddedChannel(handler: ConnectionDeadline(.init(body: .seconds(10), answer: .seconds(90)), crowd: crowd), loop: loop)
+            try channel.connect(to: SocketAddress(unixDomainSocketPath: "/nowhere")).wait()
+            return channel
+        }
+        let asking = try connect()
+        try asking.writeInbound(Self.head)
+        try asking.writeInbound(HTTPRequestPart.end(nil))
+        let silent = try connect(), half = try connect()
+        try half.writeInbound(Self.head)
+        #expect(asking.isActive && silent.isActive && half.isActive)
+        let third = try connect()
+        #expect(asking.isActive && !silent.isActive && half.isActive)
+        try asking.writeOutbound(HTTPResponsePart.head(HTTPResponse(status: .ok)))
+        #expect(asking.isActive && !half.isActive && third.isActive)
+        let fourth = try connect()
+        #expect(asking.isActive && !third.isActive)
+        // It has left by itself, and takes no room.
+        try fourth.close().wait()
+        let fifth = try connect()
+        #expect(asking.isActive && fifth.isActive)
+        for channel in [asking, fifth] { _ = try channel.finish(acceptAlreadyClosed: true) }
+    }
 }

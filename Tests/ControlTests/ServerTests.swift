@@ -66,6 +66,28 @@ struct ServerTests {
         _ = await running.result
     }
 
+    @Test("more connections that keep still than the admin listener has do not keep a probe out")
+    func crowd() async throws {
+        let port = try freePort()
+        let plane = try Self.plane(admin: .tcp(host: "127.0.0.1", port: port))
+        let running = Task { try await plane.run() }
+        try await plane.whenListening()
+        let idle = try (0..<280).map { number in
+            let client = try LoopbackSocket(port: port)
+            if number % 2 == 0 { client.write("GET /healthz HTTP/1.1\r\nHost: x\r\nX-Half: ") }
+            return client
+        }
+        let probe = try LoopbackSocket(port: port)
+        probe.write("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        // Sooner than any of the idle ones has reached its time.
+        let start = ContinuousClock.now
+        #expect(await Self.answer(probe).hasPrefix("HTTP/1.1 200 "))
+        #expect(.now - start < .seconds(8))
+        withExtendedLifetime(idle) {}
+        running.cancel()
+        _ = await running.result
+    }
+
     @Test("an address that cannot be bound ends it with that address, and whoever waits is told")
     func bindFailure() async throws {
         let taken = try FakeServer { _ in }

@@ -24,13 +24,25 @@ final class ConnectionDeadline: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private let limits: Limits
+    /// Nil where nobody has to make room.
+    private let crowd: ConnectionCrowd?
+    /// In the crowd; nil while a request that has come whole is being answered.
+    private var place: ConnectionCrowd.Place?
     /// Requests whose answer has not left yet.
     private var open = 0
+    /// Those of them that have come whole.
+    private var whole = 0
     private var timer: Scheduled<Void>?
     private var isShuttingDown = false
 
-    init(_ limits: Limits) {
+    init(_ limits: Limits, crowd: ConnectionCrowd? = nil) {
         self.limits = limits
+        self.crowd = crowd
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        joinCrowd(context)
+        context.fireChannelActive()
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -39,13 +51,18 @@ final class ConnectionDeadline: ChannelDuplexHandler, RemovableChannelHandler {
             open += 1
             if open == 1 { schedule(limits.body, context) }
         case .body: break
-        case .end: if open == 1 { schedule(limits.answer, context) }
+        case .end:
+            whole += 1
+            leaveCrowd()
+            if open == 1 { schedule(limits.answer, context) }
         }
         context.fireChannelRead(data)
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         guard case .end = unwrapOutboundIn(data) else {
+            // The work is done: from now on it is for the client to take the answer.
+            if case .head = unwrapOutboundIn(data) { joinCrowd(context) }
             context.write(data, promise: promise)
             return
         }
@@ -68,11 +85,13 @@ final class ConnectionDeadline: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
+        leaveCrowd()
         timer?.cancel()
         timer = nil
     }
 
     func channelInactive(context: ChannelHandlerContext) {
+        leaveCrowd()
         timer?.cancel()
         timer = nil
         context.fireChannelInactive()
@@ -81,10 +100,22 @@ final class ConnectionDeadline: ChannelDuplexHandler, RemovableChannelHandler {
     /// An answer has left. Those that are pipelined behind it get their own time.
     private func answered(_ context: ChannelHandlerContext) {
         open = max(0, open - 1)
+        whole = max(0, whole - 1)
+        if whole > 0 { leaveCrowd() }
         guard !isShuttingDown else { return }
         timer?.cancel()
         timer = nil
         if open > 0, context.channel.isActive { schedule(limits.answer, context) }
+    }
+
+    private func joinCrowd(_ context: ChannelHandlerContext) {
+        guard place == nil, context.channel.isActive else { return }
+        place = crowd?.join(context.channel)
+    }
+
+    private func leaveCrowd() {
+        if let place { crowd?.leave(place) }
+        place = nil
     }
 
     private func schedule(_ time: TimeAmount, _ context: ChannelHandlerContext) {

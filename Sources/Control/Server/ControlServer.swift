@@ -13,12 +13,15 @@ struct ControlServer: Sendable {
     /// Bounds of one server; each connection costs memory, and time when it ends.
     struct Limits: Sendable {
         var connections: Int
+        /// Of these, those that keep nothing busy (`ConnectionCrowd`); nil: all of them.
+        var waiting: Int?
         /// Between requests, and for a head.
         var idle: TimeAmount?
         var deadline: ConnectionDeadline.Limits
 
         /// Health probes, a scraper, operators: few, and none that keeps still.
-        static let admin = Limits(connections: 256, idle: .seconds(15), deadline: .init(body: .seconds(10), answer: .seconds(90)))
+        static let admin = Limits(
+            connections: 256, waiting: 192, idle: .seconds(15), deadline: .init(body: .seconds(10), answer: .seconds(90)))
         /// The data plane alone can connect. It closes idle connections itself and has limits of its own for the clients behind it.
         static let session = Limits(connections: 4096, idle: nil, deadline: .init(body: .seconds(60), answer: .seconds(90)))
     }
@@ -37,6 +40,7 @@ struct ControlServer: Sendable {
     /// Serves until graceful shutdown or cancellation. `listening` is called once, when the socket is bound.
     func run(listening: @escaping @Sendable () -> Void) async throws(ControlFailure) {
         let limits = limits, respond = respond
+        let crowd = limits.waiting.map { ConnectionCrowd(limit: $0) }
         try await refuseToReplaceListener()
         let channels = HTTP1Channel(
             responder: { request, writer, channel in
@@ -44,7 +48,7 @@ struct ControlServer: Sendable {
                 try await writer.write(response: response.head, body: response.body)
             },
             configuration: .init(
-                additionalChannelHandlers: [ConnectionDeadline(limits.deadline)], idleTimeout: limits.idle,
+                additionalChannelHandlers: [ConnectionDeadline(limits.deadline, crowd: crowd)], idleTimeout: limits.idle,
                 httpDecoderConfiguration: .init(
                     maxHeaderFieldSize: Self.headByteLimit, maxHeaderListSize: Self.headByteLimit, maxHeaderFieldCount: Self.fieldLimit)))
         let bind: BindAddress =
