@@ -220,6 +220,8 @@ struct BackchannelLogoutTests {
         try await ControlWorld.run { world in
             let reply = try await Self.tell(provider.token("reg", at: world.clock.now), in: world)
             #expect(reply.status == 404 && reply.code == "route_not_found")
+            // As of a login that is switched off: the description lists the call, whoever has it.
+            #expect(try await world.call(.GET, Self.path).status == 405)
         }
     }
 
