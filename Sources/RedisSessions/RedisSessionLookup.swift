@@ -40,6 +40,10 @@ final class RedisSessionLookup: SessionLookup {
     private static let recheckPause = TimeAmount.milliseconds(100)
 
     let connections: RedisConnections
+    /// How long a question waits for a lease: `store.redis.command_timeout`, as for a slow answer.
+    let patience: TimeAmount
+    /// Between two looks for it.
+    private static let leasePause = TimeAmount.milliseconds(5)
     private var leases = LeaseMap.none
     private let keys: SessionKeys
     private let notes: UseNotes
@@ -54,10 +58,11 @@ final class RedisSessionLookup: SessionLookup {
 
     /// `endIsDue`: told of a user of whom a session's time is over, so that it is taken out of the set.
     init(
-        connections: RedisConnections, keys: SessionKeys, notes: UseNotes, remembers: Bool, eventLoop: any EventLoop,
+        connections: RedisConnections, keys: SessionKeys, notes: UseNotes, patience: TimeAmount, remembers: Bool, eventLoop: any EventLoop,
         endIsDue: @escaping @Sendable (UserID) -> Void
     ) {
         self.connections = connections
+        self.patience = patience
         self.keys = keys
         self.notes = notes
         self.remembers = remembers
@@ -109,6 +114,11 @@ final class RedisSessionLookup: SessionLookup {
         connections.send(commands.isMember, slot: commands.slot, question)
         if let revokedBefore = commands.revokedBefore { connections.send(revokedBefore, slot: commands.slot, question) }
         if remembers, let timeLeft = commands.timeLeft { connections.send(timeLeft, slot: commands.slot, question) }
+    }
+
+    func askLater(_ question: SessionQuestion) {
+        let bound = NIOLoopBound(question, eventLoop: eventLoop)
+        eventLoop.scheduleTask(in: Self.leasePause) { bound.value.askAgain() }
     }
 
     /// `isUse`: a request is made with the session.

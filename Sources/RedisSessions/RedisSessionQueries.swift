@@ -12,11 +12,12 @@ extension RedisSessionStore {
     /// Not atomic, as it changes nothing; but told in an order in which no session that goes on is taken for one that has ended: the index is read before
     /// the set, the set before when and why.
     package func list(of user: UserID, rules: SessionRules, now: UnixMilliseconds) async throws(StoreUnavailable) -> [SessionRecord] {
-        let replies = try await callAll([
-            RedisCommand([Array("ZRANGEBYSCORE".utf8), keys.records(user), Array("(".utf8) + text(now), Array("+inf".utf8)]),
-            RedisCommand([Array("SMEMBERS".utf8), keys.sessions(user)]),
-            RedisCommand([Array("ZRANGE".utf8), keys.logouts(user), Array("0".utf8), Array("-1".utf8)]),
-        ], of: keys.tag(user))
+        let replies = try await callAll(
+            [
+                RedisCommand([Array("ZRANGEBYSCORE".utf8), keys.records(user), Array("(".utf8) + text(now), Array("+inf".utf8)]),
+                RedisCommand([Array("SMEMBERS".utf8), keys.sessions(user)]),
+                RedisCommand([Array("ZRANGE".utf8), keys.logouts(user), Array("0".utf8), Array("-1".utf8)]),
+            ], of: keys.tag(user))
         guard replies.count == 3 else { throw Self.odd }
         let remembered = try Self.texts(replies[0]), members = Set(try Self.texts(replies[1]))
         let logouts = try Self.texts(replies[2]).compactMap(RecordedLogout.init)
@@ -24,7 +25,8 @@ extension RedisSessionStore {
         var records: [SessionRecord] = []
         for start in stride(from: 0, to: ids.count, by: Self.recordsAtOnce) {
             let some = ids[start..<min(start + Self.recordsAtOnce, ids.count)]
-            let replies = try await callAll(some.map { RedisCommand([Array("HGETALL".utf8), keys.recordPrefix(user) + Self.encoded($0)]) }, of: keys.tag(user))
+            let replies = try await callAll(
+                some.map { RedisCommand([Array("HGETALL".utf8), keys.recordPrefix(user) + Self.encoded($0)]) }, of: keys.tag(user))
             guard replies.count == some.count else { throw Self.odd }
             for (id, reply) in zip(some, replies) {
                 let isMember = members.contains(id)
@@ -84,10 +86,11 @@ extension RedisSessionStore {
     }
 
     package func record(_ session: String, of user: UserID, currentHash: [UInt8]?) async throws(StoreUnavailable) -> SessionRecord? {
-        let replies = try await callAll([
-            RedisCommand([Array("SISMEMBER".utf8), keys.sessions(user), Array(session.utf8)]),
-            RedisCommand([Array("HGETALL".utf8), keys.record(session, user)]),
-        ], of: keys.tag(user))
+        let replies = try await callAll(
+            [
+                RedisCommand([Array("SISMEMBER".utf8), keys.sessions(user), Array(session.utf8)]),
+                RedisCommand([Array("HGETALL".utf8), keys.record(session, user)]),
+            ], of: keys.tag(user))
         guard replies.count == 2, case .integer(let isMember) = replies[0] else { throw Self.odd }
         let fields = try RecordFields(replies[1])
         guard !fields.isEmpty else { return nil }

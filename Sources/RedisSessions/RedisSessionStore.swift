@@ -70,7 +70,8 @@ package final class RedisSessionStore: SessionStore {
         own.start()
         let notes = UseNotes(eventLoop: eventLoop, keys: keys, tick: useTick, write: UseWriter(connections).write)
         let lookup = RedisSessionLookup(
-            connections: own, keys: keys, notes: notes, remembers: fleet.settings.remembers, eventLoop: eventLoop
+            connections: own, keys: keys, notes: notes, patience: configuration.commandTimeout, remembers: fleet.settings.remembers,
+            eventLoop: eventLoop
         ) { [sweep] user in
             Task { await sweep.dropEnded(of: user) }
         }

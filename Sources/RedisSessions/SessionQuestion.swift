@@ -16,6 +16,8 @@ final class SessionQuestion: RedisRequest {
     private var asked = NIODeadline.uptimeNanoseconds(0)
     private var needsLease = true
     private var tries = 0
+    /// Until then a lease that is about to be had is waited for.
+    private var patienceEnd = NIODeadline.uptimeNanoseconds(0)
     private var received = 0
     private var expected = 0
     private var answer = SessionAnswer.active
@@ -32,6 +34,7 @@ final class SessionQuestion: RedisRequest {
         self.waiter = waiter
         self.needsLease = needsLease
         tries = 0
+        patienceEnd = LeaseClock.now() + lookup.patience
         note(reference)
     }
 
@@ -66,9 +69,21 @@ final class SessionQuestion: RedisRequest {
         if received == expected { judge(reference) }
     }
 
+    func askAgain() {
+        guard let reference else { return }
+        note(reference)
+        // What has been tried for want of a lease says nothing of how fast the user's sessions change.
+        tries = 1
+        lookup.send(self, reference)
+    }
+
     private func judge(_ reference: RedisSessionReference) {
-        // An answer of a Redis that may have been replaced meanwhile is none, whatever it says.
-        if needsLease, !lookup.counts(reference) { answer = .unavailable }
+        // An answer of a Redis that may have been replaced meanwhile is none, whatever it says. But a lease that a flush, a failover or the start
+        // has interrupted is there again in a moment, and then the question is asked again.
+        if answer != .unavailable, needsLease, !lookup.counts(reference) {
+            if LeaseClock.now() < patienceEnd { return lookup.askLater(self) }
+            answer = .unavailable
+        }
         if answer != .unavailable, version != reference.sessions.version || epoch != lookup.epoch {
             if tries < RedisSessionLookup.askLimit {
                 note(reference)

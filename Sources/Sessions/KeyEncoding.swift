@@ -55,7 +55,9 @@ package enum KeyEncoding {
         guard tag.count > 2, tag.first == UInt8(ascii: "{"), tag.last == UInt8(ascii: "}") else { return nil }
         let inner = tag.dropFirst().dropLast()
         guard let slash = inner.firstIndex(of: UInt8(ascii: "/")) else { return decode(inner).map { UserID(name: $0) } }
-        guard let namespace = decode(inner[..<slash]), !namespace.isEmpty, let name = decode(inner[slash...].dropFirst()), !name.isEmpty else { return nil }
+        guard let namespace = decode(inner[..<slash]), !namespace.isEmpty, let name = decode(inner[slash...].dropFirst()), !name.isEmpty else {
+            return nil
+        }
         return UserID(namespace: namespace, name: name)
     }
 

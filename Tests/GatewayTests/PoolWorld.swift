@@ -72,7 +72,8 @@ final class PoolWorld: Sendable {
         let eventLoop = group.next()
         bound = try await eventLoop.submit {
             let shared = GatewayShared(loopCount: 1, logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })) { _ in }
-            let loop = GatewayLoop(index: 0, eventLoop: eventLoop, shared: shared, lookup: SessionLookup(eventLoop: eventLoop), snapshot: snapshot, accessLog: nil)
+            let loop = GatewayLoop(
+                index: 0, eventLoop: eventLoop, shared: shared, lookup: SessionLookup(eventLoop: eventLoop), snapshot: snapshot, accessLog: nil)
             loop.use(snapshot, plans: [plan])
             return NIOLoopBound(Loop(loop, plan), eventLoop: eventLoop)
         }.get()

@@ -98,10 +98,10 @@ struct RedisFaultTests {
     func late() async throws {
         try await withRedisServer { redis in
             redis.kill()
-            try await StoreWorld.run(on: redis) { world in
+            try await StoreWorld.run(on: redis, isReady: false) { world in
                 try await world.expect(.unavailable, "s1")
                 await expectAllThrow(world)
-                #expect(world.store.health == StoreHealth(isUp: false, wasEverUp: false))
+                #expect(world.store.health == StoreHealth(isUp: false, wasEverUp: false, staleness: nil))
                 try await redis.restart()
                 try await eventually("it answers") { try await world.ask("s1") == .revoked && world.store.health.isUp }
             }

@@ -119,7 +119,7 @@ struct RedisOperationTests {
 
     @Test("asks one command for each lookup, two for one of a revocable issuer, whatever the number of sessions")
     func lookupCost() async throws {
-        try await StoreWorld.run(.redis) { world in
+        try await StoreWorld.run(.redis, staleness: .seconds(60)) { world in
             let redis = try #require(world.redis), now = systemTime()
             for number in 0..<2000 { try redis.command("SADD", "\(StoreWorld.prefix)sessions:{many}", "s\(number)") }
             try redis.command("EXPIRE", "\(StoreWorld.prefix)sessions:{many}", "600")
@@ -162,7 +162,7 @@ struct RedisOperationTests {
                         try await world.store.revoke("r1", of: StoreWorld.user, until: now + 60_000, now: now)
                     }
                     // Whoever asks the primary is refused meanwhile.
-                    for session in ["s2", "s3", "s4"] { try await world.expect(.revoked, session) }
+                    for session in ["s2", "s3", "s4"] { #expect(try await world.ask(session) != .active) }
 
                     replica.resume()
                     try await eventually("the replica has caught up") { try await world.logout("s2", at: now) == .endedBefore }

@@ -31,7 +31,7 @@ struct RedisSizeTests {
     @Test("cost a login, a registration, a refresh and a logout nothing: the commands are those for a few", arguments: [3, 10_000])
     func cost(sessions: Int) async throws {
         try await withRedisServer { redis in
-            try await StoreWorld.run(on: redis) { world in
+            try await StoreWorld.run(on: redis, staleness: .seconds(60)) { world in
                 let now = systemTime()
                 try fill(redis, sessions, at: now)
                 func used(_ body: (String) async throws -> Void) async throws -> [String: Int] {
@@ -62,7 +62,7 @@ struct RedisSizeTests {
                     #expect(gone.count == 1, "one more gives way")
                 }
                 let seen = [login, registration, refresh, logout, atLimit]
-                for (used, most) in zip(seen, [30, 40, 40, 25, 50]) {
+                for (used, most) in zip(seen, [36, 46, 46, 32, 56]) {
                     #expect(used.values.reduce(0, +) <= most, "\(used)")
                     #expect(used["smembers"] == nil && used["zrange"] ?? 0 <= 1, "\(used)")
                 }
@@ -73,7 +73,7 @@ struct RedisSizeTests {
     @Test("are ended by the same commands as one, in one round trip")
     func logoutAll() async throws {
         try await withRedisServer { redis in
-            try await StoreWorld.run(on: redis) { world in
+            try await StoreWorld.run(on: redis, staleness: .seconds(60)) { world in
                 var seen: [[String: Int]] = []
                 for count in [1, 1, 10_000] {
                     let now = systemTime()
@@ -84,7 +84,8 @@ struct RedisSizeTests {
                     for session in ["id1", "id\(count)"] { #expect(try await world.ask(session) == .revoked) }
                 }
                 // The first one brought the script.
-                #expect(seen[1] == seen[2] && seen[2]["unlink"] == 1 && seen[2]["evalsha"] == 1 && seen[2].values.reduce(0, +) < 30, "\(seen)")
+                for name in ["unlink", "srem", "del"] { #expect(seen[1][name] == seen[2][name], "\(name): \(seen)") }
+                #expect(seen[2]["unlink"] == 1 && seen[2].values.reduce(0, +) < 40, "\(seen)")
             }
         }
     }
@@ -94,7 +95,7 @@ struct RedisSizeTests {
         try await withRedisServer { redis in
             let relay = try TCPRelay(to: redis.port)
             defer { relay.stop() }
-            try await StoreWorld.run(on: redis, port: relay.port) { world in
+            try await StoreWorld.run(on: redis, port: relay.port, staleness: .seconds(60)) { world in
                 let now = systemTime()
                 try fill(redis, 10_000, at: now)
                 for session in ["id5", "id6"] { #expect(try await world.logout(session, at: now) == .ended) }
@@ -117,7 +118,7 @@ struct RedisSizeTests {
     @Test("far beyond a limit that is lower now give way with the next login, all of them, some at a time")
     func lowered() async throws {
         try await withRedisServer { redis in
-            try await StoreWorld.run(on: redis) { world in
+            try await StoreWorld.run(on: redis, staleness: .seconds(60)) { world in
                 let now = systemTime()
                 try fill(redis, 1_000, at: now)
                 // What another program has taken out is no longer counted, and nobody is told of it.
@@ -136,7 +137,7 @@ struct RedisSizeTests {
         try await withRedisServer { redis in
             let relay = try TCPRelay(to: redis.port)
             defer { relay.stop() }
-            try await StoreWorld.run(on: redis, port: relay.port) { world in
+            try await StoreWorld.run(on: redis, port: relay.port, staleness: .seconds(60)) { world in
                 let now = systemTime()
                 /// The fewest of some: the sweep's own come in between once a second. The first brings the script.
                 func trips(_ body: (Int) async throws -> Void) async throws -> Int {
@@ -152,7 +153,9 @@ struct RedisSizeTests {
                 let refresh = try await trips { _ = try await world.refresh("s\($0)", "first", to: "second", at: now) }
                 let logout = try await trips { _ = try await world.logout("s\($0)", at: now) }
                 let logoutAll = try await trips { _ in _ = try await world.logoutAll(at: now) }
-                #expect([login, refresh, logout, logoutAll] == [1, 1, 1, 1])
+                #expect([login, refresh] == [1, 1])
+                // One that ends them, one that asks the fleet.
+                #expect(logout <= 2 && logoutAll <= 2)
                 let began = try await trips { _ = try await world.begin("\($0)", under: "u\($0)") }
                 let ended = try await trips { try await world.end("\($0)", under: "u\($0)", failed: true) }
                 #expect([began, ended] == [1, 1])

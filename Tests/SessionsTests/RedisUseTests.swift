@@ -15,8 +15,8 @@ struct RedisUseTests {
     @Test("writes once, for several tokens of a session, loops and gateways, and nothing while nobody uses it")
     func once() async throws {
         try await withRedisServer { redis in
-            try await StoreWorld.run(on: redis, useTick: .milliseconds(5)) { one in
-                try await StoreWorld.run(on: redis, useTick: .milliseconds(5)) { other in
+            try await StoreWorld.run(on: redis, staleness: .seconds(60), useTick: .milliseconds(5)) { one in
+                try await StoreWorld.run(on: redis, staleness: .seconds(60), useTick: .milliseconds(5)) { other in
                     let before = systemTime() - 120_000
                     try await one.login("s1", at: before)
                     let used = try await redis.commands {
@@ -40,7 +40,7 @@ struct RedisUseTests {
     @Test("makes no record that is gone, moves no end, and touches nothing that somebody caches")
     func gone() async throws {
         try await withRedisServer { redis in
-            try await StoreWorld.run(on: redis, useTick: .milliseconds(5)) { world in
+            try await StoreWorld.run(on: redis, staleness: .seconds(60), useTick: .milliseconds(5)) { world in
                 let now = systemTime()
                 for session in ["s1", "gone", "broken"] { try await world.login(session, at: now - 120_000) }
                 try redis.command("DEL", "\(StoreWorld.prefix)session:{alice}:gone")
@@ -62,7 +62,7 @@ struct RedisUseTests {
     @Test("asks nothing about sessions of revocable issuers, which have no record")
     func revocable() async throws {
         try await withRedisServer { redis in
-            try await StoreWorld.run(on: redis, useTick: .milliseconds(5)) { world in
+            try await StoreWorld.run(on: redis, staleness: .seconds(60), useTick: .milliseconds(5)) { world in
                 let now = systemTime()
                 try await world.login("s1", at: now - 120_000)
                 let used = try await redis.commands {
@@ -83,7 +83,7 @@ struct RedisUseTests {
         try await withRedisServer(durable: true) { redis in
             let relay = try TCPRelay(to: redis.port)
             defer { relay.stop() }
-            try await StoreWorld.run(on: redis, port: relay.port, useTick: .milliseconds(5)) { world in
+            try await StoreWorld.run(on: redis, port: relay.port, staleness: .seconds(60), useTick: .milliseconds(5)) { world in
                 let now = systemTime()
                 for session in ["s1", "s2"] { try await world.login(session, at: now - 120_000) }
                 _ = try await world.ask("s1")

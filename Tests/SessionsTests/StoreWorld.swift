@@ -38,13 +38,15 @@ final class StoreWorld: Sendable {
     }
 
     /// Runs `body` against a store of that kind; what it has left in Redis is compared with the contract afterwards.
-    static func run(_ kind: StoreKind, useTick: TimeAmount = .hours(1), _ body: (StoreWorld) async throws -> Void) async throws {
+    static func run(
+        _ kind: StoreKind, staleness: TimeAmount = .seconds(15), useTick: TimeAmount = .hours(1), _ body: (StoreWorld) async throws -> Void
+    ) async throws {
         switch kind {
         case .memory:
             try await body(StoreWorld(MemorySessionStore(now: { systemTime() }), redis: nil))
         case .redis, .clusterNode:
             try await withRedisServer(cluster: kind == .clusterNode ? .whole : .none) { redis in
-                try await run(on: redis, isCluster: kind == .clusterNode, useTick: useTick, body)
+                try await run(on: redis, isCluster: kind == .clusterNode, staleness: staleness, useTick: useTick, body)
                 try KeyAudit(redis).expectContract()
             }
         }
@@ -54,16 +56,18 @@ final class StoreWorld: Sendable {
     ///
     /// - Parameters:
     ///   - isReady: whether the body begins when answers count, as a gateway that is ready does.
+    ///   - staleness: of heartbeats, which come every third of it; long where commands are counted.
     ///   - commandTimeout: generous, so that a busy machine fails no test that is about something else.
     ///   - useTick: by default no use of a session is ever written, so that tests that count commands count their own.
     static func run(
         on redis: RedisServer, port: Int? = nil, isCluster: Bool = false, username: String? = nil, password: String? = nil, waitReplicas: Int = 0,
-        isReady: Bool = true, commandTimeout: TimeAmount = .seconds(5), useTick: TimeAmount = .hours(1), _ body: (StoreWorld) async throws -> Void
+        isReady: Bool = true, staleness: TimeAmount = .seconds(15), commandTimeout: TimeAmount = .seconds(5), useTick: TimeAmount = .hours(1),
+        _ body: (StoreWorld) async throws -> Void
     ) async throws {
         let configuration = RedisConfiguration(
             address: .host("127.0.0.1", port: port ?? redis.port), username: username, password: password, connectTimeout: .seconds(5),
             commandTimeout: commandTimeout)
-        try await withRedisStore(configuration, isCluster: isCluster, waitReplicas: waitReplicas, useTick: useTick) { store in
+        try await withRedisStore(configuration, isCluster: isCluster, waitReplicas: waitReplicas, staleness: staleness, useTick: useTick) { store in
             let world = try await StoreWorld(store, redis: redis)
             if isReady { try await eventually("answers count", within: .seconds(20)) { store.health.wasEverUp } }
             try await body(world)
@@ -161,14 +165,13 @@ final class StoreWorld: Sendable {
 
 /// Runs `body` with a started store and closes it afterwards.
 func withRedisStore(
-    _ configuration: RedisConfiguration, isCluster: Bool = false, waitReplicas: Int = 0, useTick: TimeAmount = .hours(1),
-    isolation: isolated (any Actor)? = #isolation,
+    _ configuration: RedisConfiguration, isCluster: Bool = false, waitReplicas: Int = 0, staleness: TimeAmount = .seconds(15),
+    useTick: TimeAmount = .hours(1), isolation: isolated (any Actor)? = #isolation,
     _ body: (RedisSessionStore) async throws -> Void
 ) async throws {
     let store = RedisSessionStore(
         isCluster ? .cluster([configuration.address]) : nil, configuration: configuration, keyPrefix: StoreWorld.prefix, waitReplicas: waitReplicas,
-        // So long that no heartbeat is among the commands that tests count.
-        fleet: FleetSettings(edge: EdgeDescription(id: UUID().uuidString, address: "", version: ""), staleness: .minutes(10), remembers: false),
+        fleet: FleetSettings(edge: EdgeDescription(id: UUID().uuidString, address: "", version: ""), staleness: staleness, remembers: false),
         eventLoop: MultiThreadedEventLoopGroup.singleton.next(), logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
         useTick: useTick)
     store.start()

@@ -48,6 +48,8 @@ final class FleetLink: @unchecked Sendable {
     private var applied: EventLoopFuture<Void>
     /// The server that `push` is connected to.
     private var serverID: UInt64 = 0
+    /// Counts the subscriptions: what was asked for an earlier one does not tell who joined in between.
+    private var subscription: UInt64 = 0
     private var timer: (due: NIODeadline, scheduled: Scheduled<Void>)?
     private var silence: Scheduled<Void>?
     private let held: EventLoopPromise<Void>
@@ -125,7 +127,9 @@ final class FleetLink: @unchecked Sendable {
     func confirm(_ session: String?, of user: UserID, reason: RevokeReason) async throws(StoreUnavailable) {
         let result = await withCheckedContinuation { continuation in
             eventLoop.execute { [self] in
-                guard !isClosing else { return continuation.resume(returning: Result<Void, StoreUnavailable>.failure(StoreUnavailable("the gateway ends"))) }
+                guard !isClosing else {
+                    return continuation.resume(returning: Result<Void, StoreUnavailable>.failure(StoreUnavailable("the gateway ends")))
+                }
                 let fence = open(session, of: user, reason)
                 answers[fence.sequence] = { continuation.resume(returning: $0) }
             }
@@ -171,7 +175,8 @@ final class FleetLink: @unchecked Sendable {
             self.serverID = serverID
             if !tracks { logger.warning("Redis does not track keys: sessions are asked for with every request") }
             perform(machine.subscribed())
-            readFleet()
+            subscription += 1
+            readFleet(subscription)
         case .lost:
             machine.lost()
             view.lost()
@@ -300,14 +305,14 @@ final class FleetLink: @unchecked Sendable {
     // MARK: The fleet
 
     /// Those that have a heartbeat now; who joins from now on is heard of.
-    private func readFleet() {
+    private func readFleet(_ number: UInt64) {
         Task { [self] in
             let edges = try? await currentEdges()
             eventLoop.execute { [self] in
-                guard !isClosing else { return }
+                guard !isClosing, number == subscription else { return }
                 guard let edges else {
                     // As long as it is not known who has to confirm, nothing is confirmed.
-                    if machine.isListening { eventLoop.scheduleTask(in: .milliseconds(100)) { self.readFleet() } }
+                    if number == subscription { eventLoop.scheduleTask(in: .milliseconds(100)) { self.readFleet(number) } }
                     return
                 }
                 let now = LeaseClock.now()

@@ -54,7 +54,8 @@ struct StorePlan: Sendable {
         case .memory(let edge): return OpenStore(memory: MemorySessionStore(edge: edge, now: { systemTime() }))
         case .redis(let deployment, let configuration, let keyPrefix, let waitReplicas, let fleet):
             let store = RedisSessionStore(
-                deployment, configuration: configuration, keyPrefix: keyPrefix, waitReplicas: waitReplicas, fleet: fleet, eventLoop: eventLoop, logger: logger)
+                deployment, configuration: configuration, keyPrefix: keyPrefix, waitReplicas: waitReplicas, fleet: fleet, eventLoop: eventLoop,
+                logger: logger)
             store.start()
             let audit = AuditStream(
                 topology: store.topology, configuration: configuration, keyPrefix: keyPrefix, eventLoop: eventLoop, logger: logger)
