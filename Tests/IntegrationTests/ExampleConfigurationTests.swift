@@ -28,6 +28,7 @@ struct ExampleConfigurationTests {
             let file = "\(folder)/portcullis.yaml"
             try text.write(toFile: file, atomically: true, encoding: .utf8)
             try TestUsers.file.write(toFile: "\(folder)/users", atomically: true, encoding: .utf8)
+            try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: "\(folder)/users")
             let key = try await PortcullisProcess.run("keys", "generate", "--algorithm", "EdDSA", "--out", "\(folder)/signing.pem")
             #expect(key.exitCode == 0)
             let check = try await PortcullisProcess.run("check", "--config", file)
