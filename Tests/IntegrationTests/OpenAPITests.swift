@@ -68,7 +68,7 @@ struct OpenAPITests {
         let successful =
             listener == .sessions
             ? ["login", "refresh", "logout", "logoutAll", "listSessions", "endSession", "currentSession", "backchannelLogout"]
-            : ["createSession", "listUserSessions", "endUserSessions", "registerSession", "endUserSession", "introspect", "revoke"]
+            : ["createSession", "listUserSessions", "endUserSessions", "registerSession", "endUserSession", "introspect", "revoke", "edges"]
         #expect(Set(statuses.keys) == Set(open + successful))
         for (operation, answered) in statuses {
             let isSuccessful = answered.contains { $0.key.hasPrefix("2") }
