@@ -6,7 +6,7 @@ import NIOCore
 /// The logouts of this gateway that are not answered yet: who still has to confirm each (architecture: fence). Knows no socket and no clock.
 ///
 /// A fence is published after its logout has been written. When it has come back over this gateway's own push connection, all that had a
-/// heartbeat before it are in the view; each of them either acknowledges, or has had no lease since `staleness` after the fence: a lease reaches
+/// heartbeat before it are in the view. Whoever was alive in it when the fence was opened, or has come since, is waited for: each of them either acknowledges, or has had no lease since `staleness` after the fence: a lease reaches
 /// no further than `staleness` beyond a moment up to which its owner had heard everything (`LeaseMachine`).
 struct FenceBook {
     struct Settings {
@@ -55,12 +55,17 @@ struct FenceBook {
         pending[sequence]?.isEchoed = true
     }
 
+    /// Since when gateways have to be remembered for what is not decided yet; nil: nothing is undecided.
+    var undecidedSince: NIODeadline? { pending.values.lazy.filter { !$0.isDecided }.map(\.since).min() }
+
     /// Settles who has to confirm what has come back. `living`: the view of this moment, without ourselves; nil as long as it is not complete.
-    mutating func decide(living: [(edge: String, staleness: TimeAmount)]?, now: NIODeadline) {
+    ///
+    /// Not only who is alive *now*: this gateway may have been stopped since, and what would have kept another one alive is still unread behind the echo.
+    mutating func decide(living: [(edge: String, staleness: TimeAmount, until: NIODeadline)]?, now: NIODeadline) {
         guard let living else { return }
         for (sequence, fence) in pending where fence.isEchoed && !fence.isDecided {
             pending[sequence]?.isDecided = true
-            for (edge, staleness) in living where acknowledged[edge] ?? 0 < sequence {
+            for (edge, staleness, until) in living where until > fence.since && acknowledged[edge] ?? 0 < sequence {
                 pending[sequence]?.waiting[edge] = now + staleness
             }
         }

@@ -8,12 +8,14 @@ import Sessions
 ///
 ///     fence ORIGIN          followed by lines  SEQUENCE {U} SID  or  SEQUENCE {U}  (all sessions of the user)
 ///     ack EDGE SEQUENCE     to the origin's own channel: everything up to there has been applied on every loop
+///     beat EDGE NUMBER      to its own channel: what comes back to it counts
 ///     bye EDGE              the gateway has ended: nobody waits for it any more
 ///
 /// A message that is anything else is ignored: another program may use the channel by mistake, and a later version may say more.
 enum FleetMessage: Equatable {
     case fence(origin: String, [Fence])
     case acknowledgement(edge: String, upTo: UInt64)
+    case heartbeat(edge: String, UInt64)
     case farewell(edge: String)
 
     /// One logout, as every gateway has to apply it.
@@ -43,6 +45,7 @@ enum FleetMessage: Equatable {
                 }
             }
         case .acknowledgement(let edge, let upTo): text += Array("ack \(edge) \(upTo)".utf8)
+        case .heartbeat(let edge, let number): text += Array("beat \(edge) \(number)".utf8)
         case .farewell(let edge): text += Array("bye \(edge)".utf8)
         }
         return text
@@ -64,6 +67,9 @@ enum FleetMessage: Equatable {
         case ("ack", 3) where lines.count == 1:
             guard let upTo = Self.number(head[2]) else { return nil }
             self = .acknowledgement(edge: edge, upTo: upTo)
+        case ("beat", 3) where lines.count == 1:
+            guard let number = Self.number(head[2]) else { return nil }
+            self = .heartbeat(edge: edge, number)
         case ("bye", 2) where lines.count == 1: self = .farewell(edge: edge)
         default: return nil
         }

@@ -18,8 +18,10 @@ struct FleetView {
     private var edges: [String: Edge] = [:]
     /// Heard of, but nobody has told yet for how long its heartbeats count.
     private var unknown: Set<String> = []
-    /// Whether those that had a heartbeat when this gateway began to listen have been read.
-    private(set) var isComplete = false
+    /// Since when everything has been heard; nil: nothing is.
+    private var listeningSince: NIODeadline?
+    /// Whether those that had a heartbeat when this gateway began to listen have been read, and all that may still act were among them.
+    private var isRead = false
 
     /// What is assumed of one whose heartbeat says nothing: our own `max_staleness`.
     private let assumed: TimeAmount
@@ -32,9 +34,16 @@ struct FleetView {
         for view in former { edges.merge(view.edges) { $0.aliveUntil > $1.aliveUntil ? $0 : $1 } }
     }
 
+    /// The push connection is subscribed.
+    mutating func subscribed(now: NIODeadline) {
+        listeningSince = now
+        isRead = false
+    }
+
     /// The push connection has been lost: who joins from now on is not heard of.
     mutating func lost() {
-        isComplete = false
+        listeningSince = nil
+        isRead = false
     }
 
     /// An invalidation of `edge:NAME`: written, renewed, removed or expired, which nobody tells. Returns whether it has to be asked about.
@@ -47,11 +56,11 @@ struct FleetView {
         return unknown.insert(name).inserted
     }
 
-    /// What its heartbeat says: how long it counts in all, and how long the key still lives.
-    mutating func learned(_ name: String, staleness: TimeAmount?, left: TimeAmount, now: NIODeadline) {
+    /// What its heartbeat says: how long it counts in all. How long the key still lives is not believed: Redis' clock may have been set.
+    mutating func learned(_ name: String, staleness: TimeAmount?, now: NIODeadline) {
         unknown.remove(name)
-        let whole = min(max(staleness ?? assumed, left), Self.longestStaleness)
-        let until = now + min(left, whole)
+        let whole = min(staleness ?? assumed, Self.longestStaleness)
+        let until = now + whole
         edges[name] = Edge(staleness: whole, aliveUntil: max(until, edges[name]?.aliveUntil ?? until))
     }
 
@@ -60,10 +69,21 @@ struct FleetView {
         unknown.remove(name)
     }
 
-    /// All that had a heartbeat have been read.
-    mutating func completed() {
-        isComplete = true
+    /// Nobody has answered the question about it: whether it has to be asked again.
+    func isUnknown(_ name: String) -> Bool { unknown.contains(name) }
+
+    /// All that had a heartbeat have been read. `undisturbed`: for how long no heartbeat can have been lost (a flush, an empty Redis).
+    mutating func completed(undisturbed: TimeAmount) {
+        isRead = undisturbed >= assumed
     }
+
+    /// When all that may still act are known: once read, or when whoever has not been heard of since the subscription has no lease left.
+    private func isComplete(_ now: NIODeadline) -> Bool {
+        listeningSince.map { isRead || $0 + assumed <= now } ?? false
+    }
+
+    /// When that is; nil: it is so already, or nobody can say.
+    func due(now: NIODeadline) -> NIODeadline? { isComplete(now) ? nil : listeningSince.map { $0 + assumed } }
 
     /// It has said that it ends.
     mutating func left(_ name: String) {
@@ -71,11 +91,15 @@ struct FleetView {
         unknown.remove(name)
     }
 
-    /// Those that may still act, with how long a fence has to wait for each; the others are forgotten. Nil: it is not known yet who they are.
-    mutating func living(now: NIODeadline) -> [(edge: String, staleness: TimeAmount)]? {
-        edges = edges.filter { $0.value.aliveUntil > now }
+    /// Whoever could not act any more at `moment` is of no interest.
+    mutating func forget(before moment: NIODeadline) {
+        edges = edges.filter { $0.value.aliveUntil > moment }
         unknown.formIntersection(edges.keys)
-        guard isComplete, unknown.isEmpty else { return nil }
-        return edges.map { ($0.key, $0.value.staleness) }
+    }
+
+    /// Those that may act, or could not long ago, with how long a fence has to wait for each and until when it could. Nil: it is not known who they are.
+    func living(now: NIODeadline) -> [(edge: String, staleness: TimeAmount, until: NIODeadline)]? {
+        guard isComplete(now), unknown.isEmpty else { return nil }
+        return edges.map { ($0.key, $0.value.staleness, $0.value.aliveUntil) }
     }
 }

@@ -19,6 +19,9 @@ import NIOCore
 ///   logouts wait for it no longer than `max_staleness`.
 /// - After a heartbeat that was not there before, the answer to one more PING: a logout that did not wait for this gateway was published before
 ///   it was written, and what was published before the PING has been heard when that is answered.
+/// - So does one that comes after the lease's end: whoever logs out may have left this gateway out since.
+/// - A heartbeat counts once it has come back over the push connection (the script that writes it also publishes it to its owner): after a failover
+///   commands may go to one Redis while the push connection still listens to another, which answers PING and will never hear of a logout again.
 /// - A heartbeat's own invalidation comes back over the push connection before the next answer, as the connection is in order: the canary of tracking.
 struct LeaseMachine {
     struct Settings {
@@ -35,8 +38,8 @@ struct LeaseMachine {
 
     /// What the gateway has to do.
     enum Action: Equatable {
-        /// Nothing that was learned before may be used: drop what is remembered, ask again for all that is open, then say `verified`.
-        case verify
+        /// Nothing that was learned before may be used: drop what is remembered, ask again for all that is open, then say `verified`, of which.
+        case verify(UInt64)
         /// `PING` over the push connection.
         case ping
         /// Renew the heartbeat without needing memory, and tell whether it was there.
@@ -64,7 +67,10 @@ struct LeaseMachine {
 
     private let settings: Settings
     private var state = State.deaf
+    private var subscription: UInt64 = 0
     private var beat: UInt64 = 0
+    /// Whether the last heartbeat has been heard over the push connection, and what came before it applied.
+    private var cameBack = false
     /// Whether the invalidation of the last heartbeat has come back.
     private var heardBeat = false
     /// The last moment up to which everything has been heard; 0: there was none.
@@ -93,7 +99,8 @@ struct LeaseMachine {
     mutating func subscribed() -> Action {
         state = .verifying
         hearsInvalidations = false
-        return .verify
+        subscription += 1
+        return .verify(subscription)
     }
 
     /// It is gone, or was never good. What is known counts until the lease's end; nothing is remembered any more.
@@ -102,9 +109,9 @@ struct LeaseMachine {
         hearsInvalidations = false
     }
 
-    /// Everything that is open has been asked for again since `subscribed`.
-    mutating func verified(now: NIODeadline) -> Action? {
-        guard case .verifying = state else { return nil }
+    /// Everything that is open has been asked for again since `subscribed`. An earlier subscription's answers may be from before what was missed.
+    mutating func verified(_ verification: UInt64, now: NIODeadline) -> Action? {
+        guard case .verifying = state, verification == subscription else { return nil }
         return write(now)
     }
 
@@ -115,6 +122,10 @@ struct LeaseMachine {
             leaseEnd = .uptimeNanoseconds(0)
             hearsInvalidations = false
             return [.forget, write(now)]
+        }
+        guard cameBack, now < leaseEnd else {
+            state = .confirming(written: pinged, since: now)
+            return [.ping]
         }
         hold(from: pinged)
         state = .resting(until: pinged + settings.interval)
@@ -149,18 +160,24 @@ struct LeaseMachine {
         }
     }
 
+    /// The heartbeat has been heard over the push connection, and what had come before it has been applied on every loop.
+    mutating func cameBack(beat: UInt64) {
+        if beat == self.beat { cameBack = true }
+    }
+
     /// The push connection has answered the round's PING, and what had come before it has been applied on every loop.
     mutating func ponged(now: NIODeadline) -> Action? {
         switch state {
         case .confirming(let written, _):
+            // The connection is in order: it would have come before.
+            guard cameBack else { return .reconnect }
             hold(from: written)
             state = .resting(until: written + settings.interval)
             return nil
         case .pinging(let since):
             // Tracking has gone silent: a new connection is the way to have it again. Where it never spoke, the gateway goes on without.
             if !heardBeat, hearsInvalidations { return .reconnect }
-            beat += 1
-            heardBeat = false
+            nextBeat()
             state = .renewing(pinged: since, since: now)
             return .renew(beat: beat)
         case .deaf, .verifying, .writing, .resting, .renewing: return nil
@@ -200,10 +217,15 @@ struct LeaseMachine {
     }
 
     private mutating func write(_ now: NIODeadline) -> Action {
-        beat += 1
-        heardBeat = false
+        nextBeat()
         state = .writing(since: now)
         return .write(beat: beat)
+    }
+
+    private mutating func nextBeat() {
+        beat += 1
+        heardBeat = false
+        cameBack = false
     }
 }
 

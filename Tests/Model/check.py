@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The Portcullis authors
+"""Checks fleet.pml with spin: the model as it is must hold, and with any one of its rules removed it must not.
+
+Everything is searched exhaustively (no bitstate hashing). Prints a table; exit 1 where the model fails, a mutant survives, or a witness
+(something that has to be possible, or the check would say nothing) is not found. `check.py NAME…` runs those alone; `-v` shows the schedule.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fleet.pml")
+SECONDS = 600
+
+# What may go wrong in each; `PROMPT`: nothing does but what is named, and the logout has to be answered without waiting for any time.
+WORLDS = {
+    "quiet": ["OTHERS"],
+    "losses": ["LOSSES=1", "OTHERS"],
+    "origin deaf": ["ORIGIN_LOSSES=1", "LOSSES=1"],
+    "flush": ["FLUSHES=1", "LOSSES=1"],
+    "failover": ["FAILOVERS=1", "MOVES=3"],
+    "prompt": ["PROMPT", "MAX_STALENESS=3", "LOSSES=1"],
+    "silent": ["SILENT", "MAX_STALENESS=3"],
+}
+
+# Each rule that can be removed, and a world in which that shows.
+MUTANTS = {
+    "LEASE_FROM_RENEWAL": ("quiet", "the lease counts from before the PING"),
+    "RENEWED_BEFORE_PONG": ("quiet", "no renewal before the PONG"),
+    "NO_SECOND_PING": ("quiet", "a new heartbeat counts after one more PONG"),
+    "LAPSED_LEASE_RENEWED": ("quiet", "so does one that comes after the lease's end"),
+    "BEAT_NOT_HEARD": ("failover", "a heartbeat counts once it has come back over the push connection"),
+    "NOT_VERIFIED": ("losses", "what is open is verified before a heartbeat is written"),
+    "STALE_VERIFICATION": ("losses", "a verification counts for its own subscription alone"),
+    "MISSING_BEAT_IGNORED": ("quiet", "a heartbeat that was gone ends the lease"),
+    "APPLIED_LATER": ("quiet", "a PONG counts when what came before it is applied"),
+    "ACKNOWLEDGED_BEFORE_APPLIED": ("quiet", "a fence is acknowledged when it is applied on every loop"),
+    "ACKNOWLEDGED_WHILE_VERIFYING": ("losses", "and not while what was missed is being verified"),
+    "NO_VERSION": ("quiet", "an answer counts if nothing was heard since it was asked for"),
+    "LEASE_NOT_CHECKED": ("quiet", "the lease is looked at when an answer is used"),
+    "MEMORY_SURVIVES_LOSS": ("losses", "remembered answers go with the push connection"),
+    "TRACKING_NOT_PROVEN": ("losses", "and count when tracking is proven"),
+    "DATA_ELSEWHERE": ("failover", "answers come from the Redis that the push connection listens to"),
+    "NO_WAIT": ("failover", "heartbeats and logouts count when replicated"),
+    "NO_ECHO": ("quiet", "whom to wait for is decided after the echo"),
+    "VIEW_OF_NOW": ("quiet", "and is who was alive when the fence was opened, or since"),
+    "VIEW_NOT_COMPLETE": ("quiet", "and not before the view is complete"),
+    "VIEW_COMPLETE_AT_ONCE": ("flush", "which it is after max_staleness of listening"),
+    "VIEW_DROPPED_ON_LOSS": ("origin deaf", "a view outlives the push connection"),
+    "FLUSH_EMPTIES_VIEW": ("flush", "and a flush"),
+    "NOT_WAITED_FOR": ("quiet", "who has not acknowledged is waited for"),
+    "NOT_PUBLISHED_AGAIN": ("prompt", "what is not acknowledged is published again"),
+    "FAULT_IS_A_LOGOUT": ("quiet", "a fault is not shown as a logout"),
+}
+
+# What must be possible: the model would hold as well if nothing ever happened in it.
+WITNESSES = {
+    "CONFIRMED": ("quiet", "a logout is answered because the edge has acknowledged"),
+    "WAITED_OUT": ("quiet", "a logout is answered because the edge's lease is over"),
+    "REMEMBERED": ("quiet", "a remembered answer is used after another program has ended the session"),
+    "AFTER_FAILOVER": ("failover", "a logout is confirmed over the new primary"),
+}
+
+
+def search(world, switch=None):
+    """Whether the model holds, what spin says of it, and the schedule that breaks it."""
+    defines = [f"-D{name}" for name in WORLDS[world] + ([switch] if switch else [])]
+    folder = tempfile.mkdtemp(prefix="fleet-model-")
+    try:
+        shutil.copy(MODEL, folder)
+        run = lambda *words: subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=SECONDS)
+        made = run("spin", *defines, "-a", "fleet.pml")
+        if made.returncode:
+            sys.exit(made.stdout + made.stderr)
+        # -w: spin's own code for unrolled array indices makes gcc suspicious.
+        built = run("gcc", "-O2", "-w", "-DSAFETY", "-DMEMLIM=3000", "-o", "pan", "pan.c")
+        if built.returncode:
+            sys.exit(built.stderr)
+        found = run("./pan", "-m2000000", "-w23").stdout
+        if "pan: out of memory" in found or "max search depth too small" in found or "Search not completed" in found and "errors: 0" in found:
+            sys.exit(f"{world}: not searched completely\n{found}")
+        states = next((line.split()[0] for line in found.splitlines() if "states, stored" in line), "?")
+        holds = "errors: 0" in found
+        why = next((line for line in found.splitlines() if line.startswith("pan:1:")), "").removeprefix("pan:1: ")
+        trail = "" if holds else run("spin", *defines, "-t", "-p", "-g", "fleet.pml").stdout
+        return holds, states, why, trail
+    finally:
+        shutil.rmtree(folder)
+
+
+def main(names):
+    verbose = "-v" in names
+    names = [name for name in names if name != "-v"]
+    wanted = lambda name: not names or name in names
+    failed = []
+
+    def row(name, world, expected, what, switch=None):
+        if not wanted(name):
+            return
+        began = time.monotonic()
+        holds, states, why, trail = search(world, switch)
+        good = holds == expected
+        if not good:
+            failed.append(name)
+        outcome = "holds" if holds else f"fails: {why}"
+        print(f"{'ok ' if good else 'BAD'} {name:30} {world:12} {states:>9} states {time.monotonic() - began:5.1f} s  {what}\n      {outcome}", flush=True)
+        if verbose:
+            print(trail)
+
+    for world in WORLDS:
+        row(world, world, True, "the model as it is: " + (", ".join(WORLDS[world])))
+    for name, (world, what) in WITNESSES.items():
+        row(name, world, False, "possible: " + what, f"WITNESS_{name}")
+    for name, (world, what) in MUTANTS.items():
+        row(name, world, False, "without the rule: " + what, f"MUTANT_{name}")
+    if failed:
+        sys.exit(f"not as it should be: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
