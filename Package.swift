@@ -77,6 +77,9 @@ let package = Package(
             name: "SessionsTests",
             dependencies: ["Sessions", "RedisSessions", "RedisClient", "TestSupport", .product(name: "NIOEmbedded", package: "swift-nio")]),
         .testTarget(
+            name: "SimulationTests",
+            dependencies: ["RedisSessions", "Sessions", "RedisClient", "TestSupport", .product(name: "NIOEmbedded", package: "swift-nio")] + nio),
+        .testTarget(
             name: "GatewayTests",
             dependencies: [
                 "Gateway", "HTTPRules", "Tokens", "Sessions", "TestSupport", .product(name: "NIOHTTP1", package: "swift-nio"),

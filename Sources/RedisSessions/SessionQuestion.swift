@@ -78,22 +78,24 @@ final class SessionQuestion: RedisRequest {
     }
 
     private func judge(_ reference: RedisSessionReference) {
-        // An answer of a Redis that may have been replaced meanwhile is none, whatever it says. But a lease that a flush, a failover or the start
-        // has interrupted is there again in a moment, and then the question is asked again.
-        if answer != .unavailable, needsLease, !lookup.counts(reference) {
-            if LeaseClock.now() < patienceEnd { return lookup.askLater(self) }
-            answer = .unavailable
-        }
-        if answer != .unavailable, version != reference.sessions.version || epoch != lookup.epoch {
-            if tries < RedisSessionLookup.askLimit {
-                note(reference)
-                return lookup.send(self, reference)
+        let counts = !needsLease || lookup.counts(reference)
+        // A lease that a flush, a failover or the start has interrupted is there again in a moment; then the question is asked again.
+        if answer != .unavailable, !counts, LeaseClock.now() < patienceEnd { return lookup.askLater(self) }
+        let heard = AnswerRule.Heard(version: reference.sessions.version, epoch: lookup.epoch)
+        switch AnswerRule.judge(
+            answer, asked: AnswerRule.Heard(version: version, epoch: epoch), now: heard, tries: tries, isFresh: counts)
+        {
+        case .askAgain:
+            note(reference)
+            return lookup.send(self, reference)
+        case .use(let judged, let isCurrent):
+            answer = judged
+            if isCurrent, lookup.remembers {
+                reference.answer = answer
+                reference.version = version
+                reference.epoch = epoch
+                reference.until = until
             }
-        } else if answer != .unavailable, lookup.remembers {
-            reference.answer = answer
-            reference.version = version
-            reference.epoch = epoch
-            reference.until = until
         }
         let waiter = waiter, answer = answer
         self.waiter = nil
@@ -113,6 +115,28 @@ final class SessionQuestion: RedisRequest {
     private static func membership(_ outcome: RedisOutcome, revokes: Bool) -> SessionAnswer {
         guard case .reply(.integer(let isMember)) = outcome, isMember == 0 || isMember == 1 else { return .unavailable }
         return (isMember == 1) != revokes ? .active : .revoked
+    }
+}
+
+/// What an answer is worth that comes after other things have been heard; the race between a reply and what is pushed over another connection.
+enum AnswerRule {
+    /// What had been heard when the question was asked, or has been now.
+    struct Heard: Equatable {
+        var version: UInt64
+        var epoch: UInt64
+    }
+
+    enum Verdict: Equatable {
+        case askAgain
+        /// `isCurrent`: nothing has been heard since, so it may be remembered.
+        case use(SessionAnswer, isCurrent: Bool)
+    }
+
+    static func judge(_ answer: SessionAnswer, asked: Heard, now: Heard, tries: Int, isFresh: Bool) -> Verdict {
+        // An answer of a Redis that may have been replaced meanwhile is none, whatever it says.
+        guard isFresh, answer != .unavailable else { return .use(.unavailable, isCurrent: false) }
+        guard asked == now else { return tries < RedisSessionLookup.askLimit ? .askAgain : .use(answer, isCurrent: false) }
+        return .use(answer, isCurrent: true)
     }
 }
 

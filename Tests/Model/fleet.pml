@@ -33,7 +33,7 @@
 #define MOVES 0
 #endif
 #ifndef CAPACITY
-#define CAPACITY 3
+#define CAPACITY 2
 #endif
 
 // What is pushed. BEAT is followed by which one.
@@ -69,8 +69,8 @@
 #define NO 4
 
 // Redis: two nodes. Connections name them 1 and 2, 0 is none.
-bool member[3], key[3], listening[3];
-bool dirtySession[3], dirtyEdge[3], dirtyAll[3]; // to be pushed at the end of the event loop's cycle
+bool member[3], key[3];
+bool dirtySession[3], dirtyEdge[3]; // to be pushed at the end of the event loop's cycle
 bool promoted, synced;
 byte losses, originLosses, flushes, moves;
 bool ended; // by whom ever: a refusal is the truth
@@ -82,7 +82,7 @@ byte e_state, e_lease, e_pinged; // left of the lease; ticks since the moment th
 byte e_ping; // under way: SENT
 byte e_beat; // heartbeat's command: IDLE, SENT, DONE, YES, NO
 bool e_number, e_heard, e_hears; // of the beat; it came back; its invalidation did
-bool e_fence, e_change, e_epoch, e_beatApplied; // heard and on its way to the loops
+bool e_fence, e_forget; // heard and on its way to the loops
 bool e_owed;
 bool e_remembers, e_stream;
 byte e_question; bool e_stale; // under way: IDLE, SENT, YES, NO; something was heard since
@@ -93,12 +93,12 @@ bool e_dead;
 chan toOrigin = [CAPACITY] of { byte };
 byte o_push, o_client;
 byte o_logout, o_view, o_wait, o_age, o_waited;
-bool o_listed, o_echoed, o_seen, o_acked;
+bool o_listed, o_echoed, o_seen, o_acked, o_knew; // o_knew: listened long enough when the fence was opened
 byte o_list;
 
 byte gone; // ticks since somebody else took the session away
 
-#define E_QUIET (!e_fence && !e_change && !e_epoch)
+#define E_QUIET (!e_fence && !e_forget)
 #define ROOM(c) (len(c) < CAPACITY)
 
 // The edge acts on an answer that it has.
@@ -114,13 +114,13 @@ inline hold() { e_lease = MAX_STALENESS - e_pinged; e_pinged = MAX_STALENESS; e_
 inline loseEdge() {
   e_push = 0; e_ping = IDLE; e_state = DEAF;
 #ifndef MUTANT_MEMORY_SURVIVES_LOSS
-  e_hears = 0; e_epoch = 1;
+  e_hears = 0; e_forget = 1;
 #endif
   do :: toEdge ? _ :: empty(toEdge) -> break od
 }
 
 inline loseOrigin() {
-  o_push = 0; o_listed = 0; o_list = IDLE;
+  o_push = 0; o_listed = 0; o_list = IDLE; o_knew = 0;
 #ifdef MUTANT_VIEW_DROPPED_ON_LOSS
   o_view = 0;
 #endif
@@ -159,8 +159,17 @@ inline pushBoth(n, message) {
 }
 #define CAN_PUSH(n) ((e_push != n || ROOM(toEdge)) && (o_push != n || ROOM(toOrigin)))
 
+// All that has changed, in one go.
+#define MAY_END(n) ((dirtySession[n] || dirtyEdge[n]) && ROOMS(toEdge, e_push, n) && ROOMS(toOrigin, o_push, n))
+#define ROOMS(c, push, n) (push != n || len(c) + dirtySession[n] + dirtyEdge[n] <= CAPACITY)
+inline endCycle(n) {
+  if :: dirtySession[n] -> pushBoth(n, SESSION) :: else fi;
+  if :: dirtyEdge[n] -> pushBoth(n, EDGE) :: else fi;
+  dirtySession[n] = 0; dirtyEdge[n] = 0
+}
+
 // A change counts as replicated only if the replica has it; a promoted one has replicas of its own.
-#ifdef MUTANT_NO_WAIT
+#if defined(MUTANT_NO_WAIT) || !FAILOVERS
 #define REPLICATED(n) true
 #else
 #define REPLICATED(n) (n == 2 || (synced && !promoted))
@@ -171,7 +180,7 @@ inline pushBoth(n, message) {
 #if defined(PROMPT) || defined(SILENT)
 // Time goes on only when everybody has done what can be done now.
 #define SETTLED (empty(toEdge) && empty(toOrigin) && E_QUIET && !e_owed && e_ping != SENT && (e_beat == IDLE || e_dead) \
-  && !dirtySession[1] && !dirtyEdge[1] && o_list == IDLE && (e_recheck == IDLE || e_dead) && (e_push || e_dead) && (o_logout == ANSWERED || (o_push && o_listed)) \
+  && o_list == IDLE && (e_recheck == IDLE || e_dead) && (e_push || e_dead) && (o_logout == ANSWERED || (o_push && o_listed)) \
   && !(o_logout == WRITTEN || (o_logout == PENDING && (o_echoed || !o_resent)) || (o_logout == DECIDED && (o_acked || o_wait == 0))) \
   && (e_state == RESTING || e_dead))
 bool o_resent;
@@ -179,6 +188,11 @@ bool o_resent;
 #else
 #define SETTLED true
 #define MAY_RESEND true
+#endif
+#ifdef SILENT
+#define MAY_EXPIRE e_dead
+#else
+#define MAY_EXPIRE true
 #endif
 #ifdef PROMPT
 #define MAY_BEGIN (e_state == RESTING && e_push && o_listed)
@@ -190,14 +204,17 @@ init {
   byte n;
   d_step {
     member[1] = 1; member[2] = 1; synced = 1;
-    e_client = 1; e_data = 1; o_client = 1;
-    e_stream = 1; gone = 0
+    e_client = 1; e_data = 1; o_client = 1
+#ifndef REQUESTS
+    e_stream = 1
+#endif
   }
   do
   // ---- time
-  :: atomic { SETTLED ->
+  // Not within a cycle: what is sent later comes in a later one.
+  :: atomic { SETTLED && !dirtySession[1] && !dirtyEdge[1] && !dirtySession[2] && !dirtyEdge[2] ->
 #ifdef PROMPT
-       assert(!(o_logout >= WRITTEN && o_logout < ANSWERED && o_waited >= 1)); // a tick may fall into any moment
+       assert(!(o_logout >= WRITTEN && o_logout < ANSWERED && o_waited >= 2)); // a tick may fall into any moment
 #endif
 #ifdef SILENT
        assert(!(o_logout >= WRITTEN && o_logout < ANSWERED && o_waited > MAX_STALENESS + 1));
@@ -218,17 +235,15 @@ init {
 
   // ---- Redis
   // The end of a cycle: what has changed is pushed, after what was published meanwhile.
-  :: atomic { dirtySession[1] && CAN_PUSH(1) -> pushBoth(1, SESSION); dirtySession[1] = 0 }
-  :: atomic { dirtyEdge[1] && CAN_PUSH(1) -> pushBoth(1, EDGE); dirtyEdge[1] = 0 }
+  :: atomic { MAY_END(1) -> endCycle(1) }
 #if FAILOVERS
-  :: atomic { dirtySession[2] && CAN_PUSH(2) -> pushBoth(2, SESSION); dirtySession[2] = 0 }
-  :: atomic { dirtyEdge[2] && CAN_PUSH(2) -> pushBoth(2, EDGE); dirtyEdge[2] = 0 }
+  :: atomic { MAY_END(2) -> endCycle(2) }
   :: d_step { !promoted && !synced && !dirtySession[1] -> member[2] = member[1]; key[2] = key[1]; synced = 1 }
   :: d_step { !promoted -> promoted = 1 }
 #endif
   // A key comes to its end when Redis' clock says so, whatever that shows.
 #if !defined(PROMPT)
-  :: atomic { key[1] && !dirtyEdge[1] -> key[1] = 0; dirtyEdge[1] = 1; synced = 0 }
+  :: atomic { key[1] && !dirtyEdge[1] && MAY_EXPIRE -> key[1] = 0; dirtyEdge[1] = 1; synced = 0 }
 #endif
 #if FLUSHES
   :: atomic { flushes < FLUSHES && CAN_PUSH(1) -> flushes++; member[1] = 0; key[1] = 0; ended = 1; pushBoth(1, FLUSH) }
@@ -236,8 +251,7 @@ init {
   // Another program logs out: nobody waits, but it takes effect.
 #ifdef OTHERS
   :: atomic { member[1] && !promoted && o_logout == NONE && gone == 0 ->
-       member[1] = 0; dirtySession[1] = 1; synced = 0; ended = 1; gone = 1;
-       originIsDone()
+       member[1] = 0; dirtySession[1] = 1; synced = 0; ended = 1; gone = 1
      }
 #endif
 
@@ -254,13 +268,13 @@ init {
        if :: e_data != e_push && e_question -> e_question = IDLE :: else fi;
        e_data = e_push;
 #endif
-       e_state = VERIFYING; e_epoch = 1; e_recheck = IDLE; e_hears = 0;
+       e_state = VERIFYING; e_forget = 1; e_recheck = IDLE; e_hears = 0;
        if :: e_beat -> e_beat = IDLE :: else fi;
 #ifdef MUTANT_NOT_VERIFIED
        write();
 #endif
        // Asked by the loops, after they have let go of what they remember.
-       e_remembers = 0; e_stale = 1; e_epoch = 0;
+       e_remembers = 0; e_stale = 1; e_forget = 0;
        if :: e_stream -> e_recheck = SENT :: else -> e_recheck = YES fi
      }
 #if LOSSES
@@ -339,7 +353,7 @@ executed: skip
 #ifdef MUTANT_MISSING_BEAT_IGNORED
        hold()
 #else
-       e_lease = 0; e_hears = 0; e_epoch = 1;
+       e_lease = 0; e_hears = 0; e_forget = 1;
        write()
 #endif
      }
@@ -356,13 +370,13 @@ executed: skip
 #define MAY_HEAR_PONG E_QUIET
 #endif
   :: atomic { !e_dead && toEdge ? [FENCE] -> toEdge ? FENCE; e_fence = 1; e_owed = (o_logout != ANSWERED) }
-  :: atomic { !e_dead && toEdge ? [SESSION] -> toEdge ? SESSION; e_change = 1 }
+  :: atomic { !e_dead && toEdge ? [SESSION] -> toEdge ? SESSION; e_forget = 1 }
   :: atomic { !e_dead && toEdge ? [EDGE] -> toEdge ? EDGE;
 #if !defined(MUTANT_TRACKING_NOT_PROVEN)
        if :: e_state >= WRITING -> e_hears = 1 :: else fi
 #endif
      }
-  :: atomic { !e_dead && toEdge ? [FLUSH] -> toEdge ? FLUSH; e_epoch = 1 }
+  :: atomic { !e_dead && toEdge ? [FLUSH] -> toEdge ? FLUSH; e_forget = 1 }
   :: atomic { !e_dead && toEdge ? [BEAT] && E_QUIET -> toEdge ? BEAT; if :: !e_number -> e_heard = 1 :: else fi }
   :: atomic { !e_dead && toEdge ? [8] && E_QUIET -> toEdge ? 8; if :: e_number -> e_heard = 1 :: else fi }
   :: atomic { !e_dead && toEdge ? [PONG] && MAY_HEAR_PONG -> toEdge ? PONG;
@@ -381,11 +395,9 @@ executed: skip
   // The loops.
   :: atomic { e_fence -> e_fence = 0; if :: e_stream -> refuse() :: else fi; e_stream = 0; e_remembers = 0; e_stale = 1 }
 #ifdef MUTANT_NO_VERSION
-  :: d_step { e_change -> e_change = 0; e_remembers = 0 }
-  :: d_step { e_epoch -> e_epoch = 0; e_remembers = 0 }
+  :: d_step { e_forget -> e_forget = 0; e_remembers = 0 }
 #else
-  :: d_step { e_change -> e_change = 0; e_remembers = 0; e_stale = 1 }
-  :: d_step { e_epoch -> e_epoch = 0; e_remembers = 0; e_stale = 1 }
+  :: d_step { e_forget -> e_forget = 0; e_remembers = 0; e_stale = 1 }
 #endif
   // It confirms.
 #ifdef MUTANT_ACKNOWLEDGED_BEFORE_APPLIED
@@ -408,7 +420,7 @@ executed: skip
 #else
 #define REMEMBERS e_hears
 #endif
-#if !defined(PROMPT) && !defined(SILENT)
+#ifdef REQUESTS
   :: d_step { e_question == IDLE -> e_question = SENT; e_stale = 0 }
   :: d_step { e_question == SENT -> if :: member[e_data] -> e_question = YES :: else -> e_question = NO fi }
   :: atomic { e_question >= YES ->
@@ -420,7 +432,7 @@ executed: skip
        :: !e_stale && !FRESH -> e_question = IDLE
 #endif
        :: !e_stale && FRESH && e_question == NO -> e_question = IDLE; refuse()
-       :: !e_stale && FRESH && e_question == YES -> e_question = IDLE; forward(); e_remembers = 1; if :: e_stream = 1 :: true fi
+       :: !e_stale && FRESH && e_question == YES -> e_question = IDLE; forward(); e_remembers = 1
        fi
      }
   :: atomic { e_remembers && FRESH && REMEMBERS -> forward();
@@ -429,12 +441,13 @@ executed: skip
 #endif
      }
 #endif
-  :: atomic { e_stream && FRESH && o_logout == ANSWERED -> forward() }
+  :: atomic { !e_dead && e_stream && FRESH && o_logout == ANSWERED -> forward() }
   // What is open ends with the lease, when the edge gets round to it.
   :: d_step { e_stream && e_lease == 0 && e_state != VERIFYING -> e_stream = 0 }
 
+#ifndef OTHERS
   // ---- the origin: its view of the fleet
-  :: atomic { o_push == 0 && o_logout != ANSWERED && gone == 0 -> o_push = 1; if :: FAILOVERS && promoted -> o_push = 2 :: true fi; o_age = 0; o_list = SENT }
+  :: atomic { o_push == 0 && o_logout != ANSWERED -> o_push = 1; if :: FAILOVERS && promoted -> o_push = 2 :: true fi; o_age = 0; o_list = SENT }
 #if ORIGIN_LOSSES
   :: atomic { o_push && originLosses < ORIGIN_LOSSES -> originLosses++; loseOrigin() }
 #endif
@@ -453,7 +466,7 @@ executed: skip
      }
 
   // ---- the origin: the logout
-  :: atomic { o_logout == NONE && !dirtySession[o_client] && gone == 0 && MAY_BEGIN ->
+  :: atomic { o_logout == NONE && !dirtySession[o_client] && MAY_BEGIN ->
        member[o_client] = 0; dirtySession[o_client] = 1; ended = 1;
        if :: o_client == 1 && !promoted -> synced = 0 :: else fi;
        o_logout = WRITTEN
@@ -464,11 +477,11 @@ executed: skip
 #endif
   // From here on the view is looked at: whoever is in it now, or will be before it is decided.
   :: atomic { o_logout == WRITTEN && !dirtySession[o_client] && REPLICATED(o_client) && CAN_PUSH(o_client) ->
-       o_logout = PENDING; o_seen = (o_view > 0);
+       o_logout = PENDING; o_seen = (o_view > 0); o_knew = (o_push && o_age == MAX_STALENESS);
        pushBoth(o_client, FENCE)
      }
 #ifndef MUTANT_NOT_PUBLISHED_AGAIN
-  :: atomic { (o_logout == PENDING || o_logout == DECIDED) && !o_acked && CAN_PUSH(o_client) && !(toEdge ?? [FENCE]) && !(toOrigin ?? [FENCE]) && MAY_RESEND ->
+  :: atomic { (o_logout == PENDING || o_logout == DECIDED) && (!o_acked || !o_echoed) && CAN_PUSH(o_client) && !(toEdge ?? [FENCE]) && !(toOrigin ?? [FENCE]) && MAY_RESEND ->
 #if defined(PROMPT) || defined(SILENT)
        o_resent = 1;
 #endif
@@ -481,19 +494,22 @@ executed: skip
 #else
 #define ECHOED o_echoed
 #endif
-#ifdef MUTANT_VIEW_NOT_COMPLETE
-#define COMPLETE true
-#elif defined(MUTANT_VIEW_COMPLETE_AT_ONCE) || defined(PROMPT) || defined(SILENT)
-#define COMPLETE (o_push && o_listed)
+#ifdef MUTANT_VIEW_NOT_READ
+#define READ true
 #else
-#define COMPLETE (o_push && o_listed && o_age == MAX_STALENESS)
+#define READ (o_push && o_listed)
+#endif
+#if defined(MUTANT_JOINED_KNOWS_ALL) || defined(PROMPT) || defined(SILENT)
+#define KNEW true
+#else
+#define KNEW o_knew
 #endif
 #ifdef MUTANT_VIEW_OF_NOW
-#define LIVES (o_view > 0)
+#define LIVES (o_view > 0 || !KNEW)
 #else
-#define LIVES (o_seen)
+#define LIVES (o_seen || !KNEW)
 #endif
-  :: d_step { o_logout == PENDING && ECHOED && COMPLETE ->
+  :: d_step { o_logout == PENDING && ECHOED && READ ->
        o_logout = DECIDED;
        if :: LIVES && !o_acked -> o_wait = MAX_STALENESS :: else -> o_wait = 0; o_acked = 1 fi
      }
@@ -512,6 +528,7 @@ executed: skip
 #endif
        originIsDone()
      }
+#endif
 #endif
   od
 }

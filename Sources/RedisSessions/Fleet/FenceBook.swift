@@ -27,6 +27,10 @@ struct FenceBook {
         var isDecided = false
         /// Until when each gateway that has not acknowledged may still act.
         var waiting: [String: NIODeadline] = [:]
+        /// Until when somebody may of whom nothing is known.
+        var strangers = NIODeadline.uptimeNanoseconds(0)
+        /// When nobody has to be waited for any more.
+        var over: NIODeadline { max(strangers, waiting.values.max() ?? strangers) }
     }
 
     private let settings: Settings
@@ -40,6 +44,8 @@ struct FenceBook {
     }
 
     var isEmpty: Bool { pending.isEmpty }
+    /// How many entries it keeps.
+    var size: Int { pending.count + acknowledged.count }
 
     /// A new fence, to be published now. Its sequence is filled in.
     mutating func open(_ fence: FleetMessage.Fence, now: NIODeadline) -> FleetMessage.Fence {
@@ -61,11 +67,12 @@ struct FenceBook {
     /// Settles who has to confirm what has come back. `living`: the view of this moment, without ourselves; nil as long as it is not complete.
     ///
     /// Not only who is alive *now*: this gateway may have been stopped since, and what would have kept another one alive is still unread behind the echo.
-    mutating func decide(living: [(edge: String, staleness: TimeAmount, until: NIODeadline)]?, now: NIODeadline) {
+    mutating func decide(living: FleetView.Living?, now: NIODeadline) {
         guard let living else { return }
         for (sequence, fence) in pending where fence.isEchoed && !fence.isDecided {
             pending[sequence]?.isDecided = true
-            for (edge, staleness, until) in living where until > fence.since && acknowledged[edge] ?? 0 < sequence {
+            if fence.since < living.knowsSince { pending[sequence]?.strangers = now + living.assumed }
+            for (edge, staleness, until) in living.edges where until > fence.since && acknowledged[edge] ?? 0 < sequence {
                 pending[sequence]?.waiting[edge] = now + staleness
             }
         }
@@ -87,7 +94,7 @@ struct FenceBook {
         var confirmed: [UInt64] = []
         var failed: [UInt64] = []
         for (number, fence) in pending {
-            if fence.isDecided, fence.waiting.values.allSatisfy({ $0 <= now }) {
+            if fence.isDecided, fence.over <= now {
                 confirmed.append(number)
             } else if now - fence.since >= settings.patience {
                 failed.append(number)
@@ -111,7 +118,7 @@ struct FenceBook {
     var due: NIODeadline? {
         pending.values.lazy.map { fence in
             var due = min(fence.since + settings.patience, fence.published + settings.resend)
-            if fence.isDecided, let last = fence.waiting.values.max() { due = min(due, last) }
+            if fence.isDecided { due = min(due, fence.over) }
             return due
         }.min()
     }

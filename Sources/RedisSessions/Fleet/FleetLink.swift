@@ -262,7 +262,7 @@ final class FleetLink: @unchecked Sendable {
     /// A timer that is due earlier than needed stays, and finds nothing.
     private func rearm() {
         let now = LeaseClock.now()
-        guard !isClosing, let due = machine.due(now: now), timer.map({ due < $0.due }) ?? true else { return }
+        guard !isClosing, let due = machine.due, timer.map({ due < $0.due }) ?? true else { return }
         timer?.scheduled.cancel()
         let scheduled = eventLoop.scheduleTask(in: max(.zero, due - now)) { [self] in
             timer = nil

@@ -92,6 +92,9 @@ struct FleetMachine {
     var memoryEnd: NIODeadline { lease.memoryEnd }
     var proven: NIODeadline { lease.proven }
 
+    /// How many entries it keeps: as many as there are gateways and logouts under way.
+    var size: Int { view.size + book.size + outbox.count + owed.count + unread.edges.count }
+
     /// Whether `flush` has something to say: once for all that happens in one tick of the event loop.
     var needsFlush: Bool { !outbox.isEmpty || lease.isListening && !owed.isEmpty }
 
@@ -234,10 +237,9 @@ struct FleetMachine {
     // MARK: Time
 
     /// When `tick` has to be called at the latest; nil: there is nothing to wait for.
-    func due(now: NIODeadline) -> NIODeadline? {
-        let complete = book.isEmpty ? nil : view.due(now: now)
+    var due: NIODeadline? {
         let reread = unread.at == .distantFuture ? nil : unread.at
-        return [lease.due, book.due, complete, silence, reread].compactMap(\.self).min()
+        return [lease.due, book.due, silence, reread].compactMap(\.self).min()
     }
 
     mutating func tick(now: NIODeadline) -> [Action] {
@@ -260,7 +262,7 @@ struct FleetMachine {
         if silence == nil, lease.leaseEnd > now { silence = lease.leaseEnd }
         view.forget(before: min(book.undecidedSince ?? now, now))
         guard !book.isEmpty else { return [] }
-        book.decide(living: view.living(now: now), now: now)
+        book.decide(living: view.living(), now: now)
         let (confirmed, failed) = book.settle(now: now)
         return confirmed.map { .confirmed($0) } + failed.map { .unknown($0) }
     }

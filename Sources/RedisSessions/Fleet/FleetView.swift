@@ -20,13 +20,16 @@ struct FleetView {
     private var unknown: Set<String> = []
     /// Since when everything has been heard; nil: nothing is.
     private var listeningSince: NIODeadline?
-    /// Whether those that had a heartbeat when this gateway began to listen have been read, and all that may still act were among them.
-    private var isRead = false
+    /// Since when all that may act have been known. Nil: those that had a heartbeat when this gateway began to listen have not been read yet.
+    private var knowsSince: NIODeadline?
 
     /// What is assumed of one whose heartbeat says nothing: our own `max_staleness`.
     private let assumed: TimeAmount
     /// No heartbeat counts longer, whatever it says; contract §3 has no upper bound for `max_staleness`, an hour is beyond every use.
     static let longestStaleness = TimeAmount.hours(1)
+
+    /// How many entries it keeps.
+    var size: Int { edges.count + unknown.count }
 
     /// - Parameter former: views of primaries that this one may have taken over from: whoever had a lease there may still act.
     init(assumed: TimeAmount, former: [FleetView] = []) {
@@ -37,13 +40,13 @@ struct FleetView {
     /// The push connection is subscribed.
     mutating func subscribed(now: NIODeadline) {
         listeningSince = now
-        isRead = false
+        knowsSince = nil
     }
 
     /// The push connection has been lost: who joins from now on is not heard of.
     mutating func lost() {
         listeningSince = nil
-        isRead = false
+        knowsSince = nil
     }
 
     /// An invalidation of `edge:NAME`: written, renewed, removed or expired, which nobody tells. Returns whether it has to be asked about.
@@ -72,18 +75,12 @@ struct FleetView {
     /// Nobody has answered the question about it: whether it has to be asked again.
     func isUnknown(_ name: String) -> Bool { unknown.contains(name) }
 
-    /// All that had a heartbeat have been read. `undisturbed`: for how long no heartbeat can have been lost (a flush, an empty Redis).
+    /// All that had a heartbeat have been read. `undisturbed`: for how long none can have been lost (a flush, an empty Redis). If that is too short there
+    /// may be a gateway that acts without one: whoever still does so `assumed` after the subscription has renewed it since, and been heard of.
     mutating func completed(undisturbed: TimeAmount) {
-        isRead = undisturbed >= assumed
+        guard let listeningSince else { return }
+        knowsSince = undisturbed >= assumed ? .uptimeNanoseconds(0) : listeningSince + assumed
     }
-
-    /// When all that may still act are known: once read, or when whoever has not been heard of since the subscription has no lease left.
-    private func isComplete(_ now: NIODeadline) -> Bool {
-        listeningSince.map { isRead || $0 + assumed <= now } ?? false
-    }
-
-    /// When that is; nil: it is so already, or nobody can say.
-    func due(now: NIODeadline) -> NIODeadline? { isComplete(now) ? nil : listeningSince.map { $0 + assumed } }
 
     /// It has said that it ends.
     mutating func left(_ name: String) {
@@ -97,9 +94,17 @@ struct FleetView {
         unknown.formIntersection(edges.keys)
     }
 
-    /// Those that may act, or could not long ago, with how long a fence has to wait for each and until when it could. Nil: it is not known who they are.
-    func living(now: NIODeadline) -> [(edge: String, staleness: TimeAmount, until: NIODeadline)]? {
-        guard isComplete(now), unknown.isEmpty else { return nil }
-        return edges.map { ($0.key, $0.value.staleness, $0.value.aliveUntil) }
+    /// Who may act, or could not long ago. Nil: it is not known yet who they are.
+    func living() -> Living? {
+        guard let knowsSince, unknown.isEmpty else { return nil }
+        return Living(edges: edges.map { ($0.key, $0.value.staleness, $0.value.aliveUntil) }, knowsSince: knowsSince, assumed: assumed)
+    }
+
+    struct Living {
+        /// With how long a fence has to wait for each, and until when it could act.
+        var edges: [(edge: String, staleness: TimeAmount, until: NIODeadline)]
+        /// Of what began before there may be others; they have no lease `assumed` after a fence.
+        var knowsSince: NIODeadline
+        var assumed: TimeAmount
     }
 }
