@@ -194,6 +194,19 @@ extension RedisSessionLookup {
         if sessions.isHeld { recheck(sessions, for: nil) }
     }
 
+    /// All of the user's sessions have been ended, and others may have begun since: whatever is open is asked for again, and ended where there is no
+    /// answer, as nobody goes on waiting for one. The future succeeds when that is done.
+    func allEnded(of user: UserID) -> EventLoopFuture<Void> {
+        onEnding?(user, nil)
+        guard let sessions = knownSessions(of: user) else { return eventLoop.makeSucceededVoidFuture() }
+        sessions.change()
+        let promise = eventLoop.makePromise(of: Void.self)
+        let verification = Verification(promise, isPatient: false)
+        recheck(sessions, for: verification)
+        verification.began()
+        return promise.futureResult
+    }
+
     /// The lease is over: nobody can say whether what is open may go on.
     func storeFellSilent() {
         epoch &+= 1
@@ -225,6 +238,7 @@ extension RedisSessionLookup {
         rechecksUnderWay -= 1
         let reference = recheck.reference
         switch answer {
+        case .unavailable where !(recheck.verification?.isPatient ?? true): reference.sessions.tellHolders(of: reference.session, .storeSilent)
         case .unavailable where reference.sessions.isHeld:
             // Nobody has said that it ended, and nobody that it has not.
             let bound = NIOLoopBound((lookup: self, recheck: recheck), eventLoop: eventLoop)
@@ -246,5 +260,10 @@ extension SessionLoops where Lookup == RedisSessionLookup {
     /// The future succeeds, on `eventLoop`, when everything that is open on any loop has an answer.
     func verify(on eventLoop: any EventLoop) -> EventLoopFuture<Void> {
         flatOnEach(eventLoop) { $0.verify() }
+    }
+
+    /// As `RedisSessionLookup.allEnded`, on every loop.
+    func allEnded(of user: UserID, on eventLoop: any EventLoop) -> EventLoopFuture<Void> {
+        flatOnEach(eventLoop) { $0.allEnded(of: user) }
     }
 }

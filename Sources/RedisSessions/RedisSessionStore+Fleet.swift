@@ -9,7 +9,7 @@ import Sessions
 extension RedisSessionStore {
     /// Returns when nothing of the session (nil: of the user) is open in the fleet and nobody acts on what was known of it before.
     func haveEnded(_ session: String?, of user: UserID, reason: RevokeReason) async throws(StoreUnavailable) {
-        await loops.end(session, of: user)
+        if let session { await loops.end(session, of: user) } else { try? await loops.allEnded(of: user, on: connections.eventLoop).get() }
         try await fleet.confirm(session, of: user, reason: reason)
     }
 

@@ -160,9 +160,14 @@ final class Recheck: SessionWaiter {
 final class Verification {
     /// One for the counting itself.
     var left = 1
+    /// Whether what was not answered is asked for again until it is.
+    let isPatient: Bool
     private let promise: EventLoopPromise<Void>
 
-    init(_ promise: EventLoopPromise<Void>) { self.promise = promise }
+    init(_ promise: EventLoopPromise<Void>, isPatient: Bool = true) {
+        self.promise = promise
+        self.isPatient = isPatient
+    }
 
     func began() { done() }
 

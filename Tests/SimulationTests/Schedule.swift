@@ -10,8 +10,8 @@ struct Schedule {
     /// Whether something goes wrong; if not, logouts have to be quick.
     let hasFaults: Bool
 
-    init(seed: UInt64, mutant: Mutant? = nil) {
-        simulation = Simulation(seed: seed)
+    init(seed: UInt64, mutant: Mutant? = nil, isTold: Bool = false) {
+        simulation = Simulation(seed: seed, isTold: isTold)
         hasFaults = mutant != nil || !simulation.chance(20)
         var settings = WorldSettings()
         settings.gateways = hasFaults ? 2 + simulation.index(2) : 3
@@ -19,6 +19,7 @@ struct Schedule {
         settings.remembers = simulation.chance(70)
         settings.mutant = mutant
         world = World(simulation, settings)
+        world.isPrompt = !hasFaults
     }
 
     private var staleness: SimulatedTime { world.settings.staleness }
@@ -69,7 +70,9 @@ struct Schedule {
         guard let gateway = world.living.randomElement(using: &simulation.random) else { return }
         let redis = world.redis[simulation.index(world.redis.count)]
         let time = simulation.chance(50) ? simulation.between(.milliseconds(5), .milliseconds(60)) : simulation.between(0, 2 * staleness)
-        switch simulation.index(13) {
+        let kind = simulation.index(13)
+        simulation.tell("fault \(kind) at \(gateway.name), \(redis.isPrimary ? "primary" : "replica"), \(Double(time) / 1e6) ms")
+        switch kind {
         case 0: gateway.losePush()
         case 1:
             gateway.losePush()
@@ -81,7 +84,6 @@ struct Schedule {
         case 8: world.addGateway()
         case 9: if world.living.count > 1 { if simulation.chance(50) { gateway.die() } else { gateway.close() } }
         case 10:
-            world.loseEverything()
             if simulation.chance(50) { world.redis[0].flush() } else { world.redis[0].restart() }
             // Who comes now cannot see who was there.
             simulation.after(simulation.between(0, .milliseconds(30))) { world.addGateway() }
@@ -97,6 +99,7 @@ struct Schedule {
         world.redis[0].replica = nil
         simulation.after(staleness + staleness / 10) {
             promoted.isPrimary = true
+            simulation.tell("promoted")
             world.noteFailover()
             for gateway in world.living {
                 if simulation.chance(50) { world.believesInOld.insert(gateway.name) }
@@ -127,8 +130,5 @@ struct Schedule {
         guard !hasFaults else { return }
         if world.failed > 0 { world.violate("\(world.failed) logouts failed although nothing was wrong") }
         if world.answered == 0 || world.forwards == 0 { world.violate("nothing happened") }
-        if let slowest = world.confirmations.max(), slowest > world.settings.promptness {
-            world.violate("a logout took \(Double(slowest) / 1e6) ms to be confirmed, two round trips are \(Double(world.settings.promptness) / 1e6) ms")
-        }
     }
 }

@@ -37,6 +37,7 @@ final class SimulatedGateway {
     private var isWaking = false
     /// What is to be done on the loops: how much has been ordered, and how much each has done.
     private var ordered = 0
+    private var underWay: [Int: Int] = [:]
     private var awaited: [(order: Int, body: () -> Void)] = []
     private var beliefs: [ObjectIdentifier: SimulatedPath] = [:]
 
@@ -213,6 +214,7 @@ final class SimulatedGateway {
     }
 
     private func perform(_ action: FleetMachine.Action) {
+        simulation.tell("\(name) \(action)")
         switch action {
         case .verify(let number):
             if settings.mutant != .dataElsewhere, let redis = pushConnection?.redis { for loop in loops { loop.client.moveTo(redis) } }
@@ -238,7 +240,8 @@ final class SimulatedGateway {
         case .forgetRemembered: if settings.mutant != .memorySurvivesLoss { onLoops { $0.forgetRemembered() } }
         case .forgetEverything: onLoops { $0.forgetEverything() }
         case .changed(let users): onLoops { loop in for user in users { loop.changed(user) } }
-        case .end(let fences): onLoops { loop in for fence in fences { loop.end(fence.session, of: fence.user, .revoked) } }
+        case .end(let session, let user): onLoops { $0.end(session, of: user, .revoked) }
+        case .allEnded(let user): onLoops(waiting: { $0.allEnded(of: user, $1) })
         case .storeFellSilent: onLoops { $0.storeFellSilent() }
         case .whenApplied(let what):
             if settings.mutant == .acknowledgedBeforeApplied { return after { $0.applied(what, now: $1) } }
@@ -298,21 +301,31 @@ final class SimulatedGateway {
     }
 
     private func onLoops(_ body: @escaping (SimulatedLookup) -> Void) {
+        onLoops(waiting: { loop, done in
+            body(loop)
+            done()
+        })
+    }
+
+    private func onLoops(waiting body: @escaping (SimulatedLookup, _ done: @escaping () -> Void) -> Void) {
         ordered += 1
         let order = ordered
+        underWay[order] = loops.count
         for loop in loops {
             loop.inTurn { [self] in
-                body(loop)
-                hop { [self] in
-                    loop.done = max(loop.done, order)
-                    settleLoops()
+                body(loop) { [self] in
+                    hop { [self] in
+                        underWay[order, default: 1] -= 1
+                        if underWay[order] == 0 { underWay[order] = nil }
+                        settleLoops()
+                    }
                 }
             }
         }
     }
 
     private func settleLoops() {
-        let done = loops.map(\.done).min() ?? ordered
+        let done = (underWay.keys.min() ?? ordered + 1) - 1
         while let first = awaited.first, first.order <= done { awaited.removeFirst().body() }
     }
 
@@ -324,8 +337,7 @@ final class SimulatedGateway {
             var left = loops.count
             let id = session.map(SimulatedLookup.name), user = SimulatedRedis.user(user)
             for loop in loops {
-                loop.inTurn { [self] in
-                    loop.end(id, of: user, .revoked)
+                loop.endAsked(id, of: user) { [self] in
                     hop { [self] in
                         left -= 1
                         guard left == 0 else { return }
@@ -333,7 +345,7 @@ final class SimulatedGateway {
                         let opened = simulation.now
                         let sequence = machine.open(id, of: user, .logout, now: now)
                         logouts[sequence] = { [self] isConfirmed in
-                            if isConfirmed { world.noteConfirmation(simulation.now - opened) }
+                            if isConfirmed { world.noteConfirmation(simulation.now - opened, ofAll: session == nil) }
                             answer(isConfirmed)
                         }
                         if settings.mutant == .silentNotAwaited { logouts.removeValue(forKey: sequence)?(true) }

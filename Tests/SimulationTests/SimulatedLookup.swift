@@ -12,8 +12,6 @@ final class SimulatedLookup: SessionLookup {
     private unowned let gateway: SimulatedGateway
     let client: SimulatedClient
     private var epoch: UInt64 = 0
-    /// How much of what was ordered has been done.
-    var done = 0
     private var turn: SimulatedTime = 0
     /// What is open: kept alive by it alone.
     private(set) var open: [ObjectIdentifier: SimulatedExchange] = [:]
@@ -130,6 +128,30 @@ final class SimulatedLookup: SessionLookup {
         if sessions.isHeld { recheck(sessions) {} }
     }
 
+    /// A logout of this gateway has been written.
+    func endAsked(_ session: String?, of user: UserID, _ body: @escaping () -> Void) {
+        inTurn { [self] in
+            guard let session else { return allEnded(of: user, body) }
+            end(session, of: user, .revoked)
+            body()
+        }
+    }
+
+    func allEnded(of user: UserID, _ body: @escaping () -> Void) {
+        guard let sessions = knownSessions(of: user) else { return body() }
+        sessions.change()
+        var left = 1
+        func one() {
+            left -= 1
+            if left == 0 { body() }
+        }
+        for reference in sessions.heldReferences() {
+            left += 1
+            recheck(reference, isPatient: false, one)
+        }
+        one()
+    }
+
     func storeFellSilent() {
         epoch += 1
         for sessions in knownUsers where sessions.isHeld { sessions.tellHolders(of: nil, .storeSilent) }
@@ -139,10 +161,11 @@ final class SimulatedLookup: SessionLookup {
         for reference in sessions.heldReferences() { recheck(reference, body) }
     }
 
-    private func recheck(_ reference: SessionReference, _ body: @escaping () -> Void) {
+    private func recheck(_ reference: SessionReference, isPatient: Bool = true, _ body: @escaping () -> Void) {
         guard let reference = reference as? SimulatedReference else { return }
         send(reference, tries: 1, needsLease: false) { [self] answer in
             switch answer {
+            case .unavailable where !isPatient: reference.sessions.tellHolders(of: reference.session, .storeSilent)
             case .unavailable where reference.sessions.isHeld:
                 gateway.simulation.after(.milliseconds(20)) { [self] in gateway.enter { [self] in recheck(reference, body) } }
                 return

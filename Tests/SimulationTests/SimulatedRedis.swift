@@ -45,6 +45,8 @@ final class SimulatedRedis {
     var replica: SimulatedRedis?
     var clockOffset: SimulatedTime = 0
     var isPrimary: Bool
+    /// Told of what is no session any more.
+    var onRemoved: (Set<SimulatedSession>) -> Void = { _ in }
 
     private(set) var sets: [Int: Set<SimulatedSession>] = [:]
     private var beats: [String: (value: [UInt8], end: SimulatedTime)] = [:]
@@ -176,6 +178,7 @@ final class SimulatedRedis {
             sets[session.user, default: []].insert(session)
             changedUsers.insert(session.user)
         case .remove(let user, let session):
+            onRemoved(session.map { [$0] } ?? sets[user] ?? [])
             if let session { sets[user]?.remove(session) } else { sets[user] = nil }
             changedUsers.insert(user)
         case .beat(let edge, let value, let lives, let isNew, _, _):
@@ -240,6 +243,7 @@ final class SimulatedRedis {
 
     func flush() {
         beginCycle()
+        for set in sets.values { onRemoved(set) }
         sets.removeAll()
         beats.removeAll()
         edgesSince = nil

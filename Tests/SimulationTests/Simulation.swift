@@ -4,6 +4,8 @@
 import NIOCore
 import TestSupport
 
+@testable import RedisSessions
+
 /// Nanoseconds of the simulation's own time.
 typealias SimulatedTime = Int64
 
@@ -19,8 +21,16 @@ final class Simulation {
     var random: SeededGenerator
     private var queue = EventQueue()
 
-    init(seed: UInt64) {
+    /// Whether what happens is printed, for a seed that is replayed.
+    private let isTold: Bool
+
+    init(seed: UInt64, isTold: Bool = false) {
         random = SeededGenerator(seed: seed)
+        self.isTold = isTold
+    }
+
+    func tell(_ what: @autoclosure () -> String) {
+        if isTold { print("\(Double(now) / 1e6) ms  \(what())") }
     }
 
     func at(_ time: SimulatedTime, _ body: @escaping () -> Void) {
@@ -111,6 +121,8 @@ struct WorldSettings {
 
     /// From the fence's opening to its confirmation, when nothing is wrong: two round trips, what Redis and the threads add.
     var promptness: SimulatedTime { 4 * latency.1 + 2 * cycle + 8 * hop }
+    /// After a logout of all sessions every gateway asks what is still one, again if something changed meanwhile, before it confirms.
+    var promptnessOfAll: SimulatedTime { promptness + Int64(RedisSessionLookup.askLimit) * (2 * latency.1 + cycle + hop) }
 }
 
 /// Rules that the simulated gateway's wrapper can break.

@@ -19,7 +19,6 @@ final class World {
 
     /// What has been broken first, in words.
     private(set) var violation: String?
-    private(set) var confirmations: [SimulatedTime] = []
     private(set) var largestSize = 0
     private(set) var answered = 0
     private(set) var failed = 0
@@ -42,6 +41,7 @@ final class World {
             primary.replica = replica
             redis.append(replica)
         }
+        for node in redis { node.onRemoved = { [unowned self] in ended.formUnion($0) } }
     }
 
     @discardableResult
@@ -69,6 +69,7 @@ final class World {
         gateway.enter { [self] in
             gateway.client.send(.add(session)) { [self] reply in
                 guard case .integer = reply else { return }
+                simulation.tell("\(gateway.name) has made \(session)")
                 sessions.append(session)
                 if !redis.contains(where: { $0.isPrimary && $0.sets[user]?.contains(session) ?? false }) { ended.insert(session) }
             }
@@ -86,7 +87,6 @@ final class World {
     func logOut(_ session: SimulatedSession, all: Bool) {
         guard let gateway = living.randomElement(using: &simulation.random) else { return }
         let concerned = all ? sessions.filter { $0.user == session.user } : [session]
-        ended.formUnion(concerned)
         gateway.enter { [self] in
             gateway.logOut(user: session.user, all ? nil : session) { [self] isAnswered in
                 if isAnswered { logoutAnswered(concerned, by: gateway.name) } else { failed += 1 }
@@ -96,12 +96,9 @@ final class World {
 
     /// By another program, which asks no gateway.
     func remove(_ session: SimulatedSession, all: Bool) {
-        ended.formUnion(all ? sessions.filter { $0.user == session.user } : [session])
         let path = SimulatedPath(to: redis.last.map { $0.isPrimary ? $0 : redis[0] } ?? redis[0])
         SimulatedConnection(simulation, path, latency: settings.latency, onReply: { _ in }, onCut: {}).send(.remove(user: session.user, all ? nil : session))
     }
-
-    func loseEverything() { ended.formUnion(sessions) }
 
     /// What the new primary does not know of was lost, not logged out; nobody can tell.
     func noteFailover() {
@@ -111,6 +108,7 @@ final class World {
     // MARK: What is promised
 
     func logoutAnswered(_ concerned: [SimulatedSession], by origin: String) {
+        simulation.tell("\(origin) has answered the logout of \(concerned.map(\.number))")
         answered += 1
         loggedOut.formUnion(concerned)
         for gateway in living where !gateway.isStopped && gateway.isFresh {
@@ -123,16 +121,25 @@ final class World {
     }
 
     func forwarded(_ session: SimulatedSession, by gateway: String) {
+        simulation.tell("\(gateway) forwards \(session.number)")
         forwards += 1
         if loggedOut.contains(session) { violate("\(gateway) forwards \(session), whose logout has been answered") }
     }
 
     func refused(_ session: SimulatedSession, by gateway: String) {
+        simulation.tell("\(gateway) refuses \(session.number)")
         if !ended.contains(session) { violate("\(gateway) tells \(session) that it is logged out, which nobody did") }
     }
 
     func noteSize(_ size: Int) { largestSize = max(largestSize, size) }
-    func noteConfirmation(_ time: SimulatedTime) { confirmations.append(time) }
+
+    /// Nothing is wrong: then it has to be quick.
+    var isPrompt = false
+    func noteConfirmation(_ time: SimulatedTime, ofAll: Bool) {
+        let limit = ofAll ? settings.promptnessOfAll : settings.promptness
+        guard isPrompt, time > limit else { return }
+        violate("a logout took \(Double(time) / 1e6) ms to be confirmed; it should be \(Double(limit) / 1e6) ms at most")
+    }
 
     func violate(_ what: String) {
         if violation == nil { violation = "at \(Double(simulation.now) / 1e6) ms: \(what)" }

@@ -158,10 +158,8 @@ final class FleetLink: @unchecked Sendable {
             onLoops { lookup in
                 for user in users { lookup.changed(user) }
             }
-        case .end(let fences):
-            onLoops { lookup in
-                for fence in fences { lookup.end(fence.session, of: fence.user, .revoked) }
-            }
+        case .end(let session, let user): onLoops { $0.end(session, of: user, .revoked) }
+        case .allEnded(let user): applied = applied.and(loops.allEnded(of: user, on: eventLoop)).map { _ in }
         case .storeFellSilent: onLoops { $0.storeFellSilent() }
         case .whenApplied(let what): applied.whenComplete { [self] _ in after { $0.applied(what, now: $1) } }
         case .publish(let message, let edge):
@@ -173,7 +171,7 @@ final class FleetLink: @unchecked Sendable {
 
     /// On every loop, in the order of the calls.
     private func onLoops(_ body: @escaping @Sendable (RedisSessionLookup) -> Void) {
-        applied = loops.onEach(eventLoop, body)
+        applied = applied.and(loops.onEach(eventLoop, body)).map { _ in }
     }
 
     // MARK: What is asked of Redis

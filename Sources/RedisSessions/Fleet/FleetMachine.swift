@@ -42,8 +42,11 @@ struct FleetMachine {
         case forgetEverything
         /// On every loop: something of these users has changed.
         case changed([UserID])
-        /// On every loop: end what is open.
-        case end([FleetMessage.Fence])
+        /// On every loop: end what is open of the session.
+        case end(String, of: UserID)
+        /// On every loop: all of the user's sessions have been ended. Others may have begun since, and a fence comes more than once: what is open is
+        /// asked for again.
+        case allEnded(UserID)
         /// On every loop: the lease is over.
         case storeFellSilent
         /// Call `applied` when what has to be done on the loops so far has been done on every one.
@@ -165,7 +168,8 @@ struct FleetMachine {
             for fence in fences { book.echoed(fence.sequence) }
         case .fence(let origin, let fences):
             guard let last = fences.map(\.sequence).max() else { break }
-            return [.end(fences), .whenApplied(.fences(origin: origin, upTo: last))]
+            let ends = fences.map { fence in fence.session.map { Action.end($0, of: fence.user) } ?? .allEnded(fence.user) }
+            return ends + [.whenApplied(.fences(origin: origin, upTo: last))]
         case .acknowledgement(let edge, let upTo): if isForUs { book.heardAcknowledgement(edge, upTo: upTo) }
         case .heartbeat(let edge, let number): if isForUs, edge == settings.edge { return [.whenApplied(.beat(number))] }
         case .farewell(let edge):
