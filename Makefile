@@ -14,13 +14,14 @@ TEST_PACKAGES := redis-server openssl curl python3-venv
 TEST_PYTHON := .build/python
 BROWSER_PACKAGES := chromium chromium-driver fonts-dejavu-core python3-selenium
 
-.PHONY: help run build test test-browser fuzz races compare lint format clean packages test-packages browser-packages compare-packages
+.PHONY: help run build test test-browser model fuzz races compare lint format clean packages test-packages browser-packages model-packages compare-packages
 
 help:
 	@echo 'make run     build and start the demo: gateway, sample service, two users'
 	@echo 'make build   build $(BINARY)'
 	@echo 'make test    build and run every test that needs no browser'
 	@echo 'make test-browser   the example of a legacy login, in headless Chromium'
+	@echo 'make model   check the model of the logout protocol, and that each of its rules is needed'
 	@echo 'make fuzz    fuzz every parser of hostile bytes, FUZZ_SECONDS=600 each'
 	@echo 'make races   repeat what goes wrong only sometimes, ROUNDS=1000 times each'
 	@echo 'make compare CPU per request beside nginx, on this machine'
@@ -44,6 +45,9 @@ test: packages test-packages $(TEST_PYTHON)/ready
 test-browser: packages browser-packages
 	$(SWIFT) build --build-tests
 	PORTCULLIS=$$($(SWIFT) build --show-bin-path)/portcullis /usr/bin/python3 deploy/examples/legacy-login/test_browser.py
+
+model: model-packages
+	Tests/Model/check.py
 
 FUZZ_SECONDS ?= 600
 fuzz: packages test-packages
@@ -78,6 +82,9 @@ $(TEST_PYTHON)/ready: Tests/requirements.txt | test-packages
 
 browser-packages:
 	@.ci/packages $(BROWSER_PACKAGES)
+
+model-packages:
+	@.ci/packages spin gcc libc6-dev python3
 
 compare-packages:
 	@.ci/packages nginx wrk redis-server openssl python3 util-linux

@@ -36,14 +36,15 @@
 #define CAPACITY 2
 #endif
 
-// What is pushed. BEAT is followed by which one.
+// What is pushed. Heartbeats have numbers; all that matters is whether one is the last.
 #define FENCE 1
 #define SESSION 2
 #define EDGE 3
 #define FLUSH 4
 #define PONG 5
 #define ACK 6
-#define BEAT 7 // and 8
+#define BEAT 7
+#define OLD_BEAT 8
 
 // LeaseMachine
 #define DEAF 0
@@ -81,7 +82,7 @@ byte e_push, e_client, e_data; // which node each connection goes to
 byte e_state, e_lease, e_pinged; // left of the lease; ticks since the moment that a new one would count from
 byte e_ping; // under way: SENT
 byte e_beat; // heartbeat's command: IDLE, SENT, DONE, YES, NO
-bool e_number, e_heard, e_hears; // of the beat; it came back; its invalidation did
+bool e_heard, e_hears; // the last beat came back; its invalidation did
 bool e_fence, e_forget; // heard and on its way to the loops
 bool e_owed;
 bool e_remembers, e_stream;
@@ -93,6 +94,12 @@ bool e_dead;
 chan toOrigin = [CAPACITY] of { byte };
 byte o_push, o_client;
 byte o_logout, o_view, o_wait, o_age, o_waited;
+#if defined(WITNESS_CONFIRMED) || defined(WITNESS_AFTER_FAILOVER)
+bool o_asked; // somebody was waited for
+#define NOTE_ASKED o_asked = 1
+#else
+#define NOTE_ASKED skip
+#endif
 bool o_listed, o_echoed, o_seen, o_acked, o_knew; // o_knew: listened long enough when the fence was opened
 byte o_list;
 
@@ -100,6 +107,30 @@ byte gone; // ticks since somebody else took the session away
 
 #define E_QUIET (!e_fence && !e_forget)
 #define ROOM(c) (len(c) < CAPACITY)
+
+// Invalidations are sent to the edge where nobody else tells it, and the origin looks at heartbeats alone: fewer messages, fewer states.
+#ifdef OTHERS
+#define TELL_EDGE true
+#else
+#define TELL_EDGE false
+#endif
+
+#ifdef REQUESTS
+#define FORGETS true
+#else
+#define FORGETS false
+#endif
+
+// Only where an older heartbeat may still come back it matters which one does.
+#if FAILOVERS
+#define NEXT_NUMBER n = len(toEdge); \
+  do \
+  :: n > 0 -> toEdge ? m; toEdge ! (m == BEAT -> OLD_BEAT : m); n-- \
+  :: n == 0 -> m = 0; break \
+  od
+#else
+#define NEXT_NUMBER skip
+#endif
 
 // The edge acts on an answer that it has.
 inline forward() {
@@ -109,12 +140,12 @@ inline forward() {
 // Somebody is told, or shown, that the session has ended.
 inline refuse() { assert(ended) }
 
-inline hold() { e_lease = MAX_STALENESS - e_pinged; e_pinged = MAX_STALENESS; e_state = RESTING }
+inline hold() { if :: FORGETS && !TELL_EDGE -> e_hears = 1 :: else fi; e_lease = MAX_STALENESS - e_pinged; e_pinged = MAX_STALENESS; e_heard = 0; e_state = RESTING }
 
 inline loseEdge() {
-  e_push = 0; e_ping = IDLE; e_state = DEAF;
+  e_push = 0; e_ping = IDLE; e_state = DEAF; e_pinged = MAX_STALENESS; e_heard = 0;
 #ifndef MUTANT_MEMORY_SURVIVES_LOSS
-  e_hears = 0; e_forget = 1;
+  e_hears = 0; e_forget = FORGETS;
 #endif
   do :: toEdge ? _ :: empty(toEdge) -> break od
 }
@@ -138,12 +169,12 @@ inline heardEdge() {
   if :: o_logout >= WRITTEN && o_logout < DECIDED -> o_seen = 1 :: else fi
 }
 
-inline write() { e_state = WRITING; e_beat = SENT; e_pinged = 0; e_number = !e_number; e_heard = 0 }
+inline write() { e_state = WRITING; e_beat = SENT; e_pinged = 0; NEXT_NUMBER; e_heard = 0 }
 
 // The renewal's answer: it was there.
 inline renewed() {
   if
-#ifndef MUTANT_BEAT_NOT_HEARD
+#if !defined(MUTANT_BEAT_NOT_HEARD) && !defined(MUTANT_NEITHER_PONG_NOR_BEAT)
   :: !e_heard -> e_state = CONFIRMING; e_ping = SENT
 #endif
 #ifndef MUTANT_LAPSED_LEASE_RENEWED
@@ -160,11 +191,12 @@ inline pushBoth(n, message) {
 #define CAN_PUSH(n) ((e_push != n || ROOM(toEdge)) && (o_push != n || ROOM(toOrigin)))
 
 // All that has changed, in one go.
-#define MAY_END(n) ((dirtySession[n] || dirtyEdge[n]) && ROOMS(toEdge, e_push, n) && ROOMS(toOrigin, o_push, n))
-#define ROOMS(c, push, n) (push != n || len(c) + dirtySession[n] + dirtyEdge[n] <= CAPACITY)
+#define MAY_END(n) ((dirtySession[n] || dirtyEdge[n]) && (!TELL_EDGE || e_push != n || len(toEdge) + dirtySession[n] + dirtyEdge[n] <= CAPACITY) \
+  && (!dirtyEdge[n] || o_push != n || ROOM(toOrigin)))
 inline endCycle(n) {
-  if :: dirtySession[n] -> pushBoth(n, SESSION) :: else fi;
-  if :: dirtyEdge[n] -> pushBoth(n, EDGE) :: else fi;
+  if :: TELL_EDGE && dirtySession[n] && e_push == n -> toEdge ! SESSION :: else fi;
+  if :: TELL_EDGE && dirtyEdge[n] && e_push == n -> toEdge ! EDGE :: else fi;
+  if :: dirtyEdge[n] && o_push == n -> toOrigin ! EDGE :: else fi;
   dirtySession[n] = 0; dirtyEdge[n] = 0
 }
 
@@ -189,7 +221,9 @@ bool o_resent;
 #define SETTLED true
 #define MAY_RESEND true
 #endif
-#ifdef SILENT
+#if FAILOVERS
+#define MAY_EXPIRE false // the other worlds have that
+#elif defined(SILENT)
 #define MAY_EXPIRE e_dead
 #else
 #define MAY_EXPIRE true
@@ -201,7 +235,7 @@ bool o_resent;
 #endif
 
 init {
-  byte n;
+  byte n, m; // m: for NEXT_NUMBER, 0 elsewhere
   d_step {
     member[1] = 1; member[2] = 1; synced = 1;
     e_client = 1; e_data = 1; o_client = 1
@@ -246,7 +280,12 @@ init {
   :: atomic { key[1] && !dirtyEdge[1] && MAY_EXPIRE -> key[1] = 0; dirtyEdge[1] = 1; synced = 0 }
 #endif
 #if FLUSHES
-  :: atomic { flushes < FLUSHES && CAN_PUSH(1) -> flushes++; member[1] = 0; key[1] = 0; ended = 1; pushBoth(1, FLUSH) }
+  :: atomic { flushes < FLUSHES && CAN_PUSH(1) -> flushes++; member[1] = 0; key[1] = 0; ended = 1;
+#ifdef MUTANT_FLUSH_EMPTIES_VIEW
+       if :: o_push == 1 -> toOrigin ! FLUSH :: else fi;
+#endif
+       if :: TELL_EDGE && e_push == 1 -> toEdge ! FLUSH :: else fi
+     }
 #endif
   // Another program logs out: nobody waits, but it takes effect.
 #ifdef OTHERS
@@ -265,16 +304,16 @@ init {
        e_oldRecheck = e_recheck;
 #endif
 #ifndef MUTANT_DATA_ELSEWHERE
-       if :: e_data != e_push && e_question -> e_question = IDLE :: else fi;
+       if :: e_data != e_push && e_question -> e_question = IDLE; e_stale = 0 :: else fi;
        e_data = e_push;
 #endif
-       e_state = VERIFYING; e_forget = 1; e_recheck = IDLE; e_hears = 0;
+       e_state = VERIFYING; e_recheck = IDLE; e_hears = 0;
        if :: e_beat -> e_beat = IDLE :: else fi;
 #ifdef MUTANT_NOT_VERIFIED
        write();
 #endif
        // Asked by the loops, after they have let go of what they remember.
-       e_remembers = 0; e_stale = 1; e_forget = 0;
+       e_remembers = 0; e_stale = (e_question != IDLE); e_forget = 0;
        if :: e_stream -> e_recheck = SENT :: else -> e_recheck = YES fi
      }
 #if LOSSES
@@ -311,8 +350,8 @@ init {
   :: d_step { !e_dead && e_state == RESTING && e_ping == IDLE && e_beat == IDLE -> e_state = PINGING; e_ping = SENT }
 #endif
   :: atomic { e_ping == SENT && e_push && ROOM(toEdge) -> e_ping = DONE; toEdge ! PONG }
-#ifdef MUTANT_RENEWED_BEFORE_PONG
-  :: d_step { e_state == PINGING && e_ping == DONE -> e_ping = IDLE; e_state = RENEWING; e_beat = SENT; e_number = !e_number; e_heard = 0 }
+#ifdef MUTANT_NEITHER_PONG_NOR_BEAT
+  :: d_step { e_state == PINGING && e_ping == DONE -> e_ping = IDLE; e_state = RENEWING; e_beat = SENT; NEXT_NUMBER; e_heard = 0 }
 #endif
   :: atomic { !e_dead && e_beat == SENT && CAN_PUSH(e_client) && IS_PRIMARY(e_client) ->
        if
@@ -322,7 +361,7 @@ init {
        fi;
        dirtyEdge[e_client] = 1;
        if :: e_client == 1 && !promoted -> synced = 0 :: else fi;
-       if :: e_push == e_client -> toEdge ! (BEAT + e_number) :: else fi;
+       if :: e_push == e_client -> toEdge ! BEAT :: else fi;
        e_beat = DONE;
        goto executed;
 notThere:
@@ -353,7 +392,7 @@ executed: skip
 #ifdef MUTANT_MISSING_BEAT_IGNORED
        hold()
 #else
-       e_lease = 0; e_hears = 0; e_forget = 1;
+       e_lease = 0; e_hears = 0; e_forget = FORGETS;
        write()
 #endif
      }
@@ -377,14 +416,16 @@ executed: skip
 #endif
      }
   :: atomic { !e_dead && toEdge ? [FLUSH] -> toEdge ? FLUSH; e_forget = 1 }
-  :: atomic { !e_dead && toEdge ? [BEAT] && E_QUIET -> toEdge ? BEAT; if :: !e_number -> e_heard = 1 :: else fi }
-  :: atomic { !e_dead && toEdge ? [8] && E_QUIET -> toEdge ? 8; if :: e_number -> e_heard = 1 :: else fi }
+  :: atomic { !e_dead && toEdge ? [BEAT] && E_QUIET -> toEdge ? BEAT; e_heard = 1 }
+#if FAILOVERS
+  :: d_step { !e_dead && toEdge ? [OLD_BEAT] -> toEdge ? OLD_BEAT }
+#endif
   :: atomic { !e_dead && toEdge ? [PONG] && MAY_HEAR_PONG -> toEdge ? PONG;
        e_ping = IDLE;
        if
-       :: e_state == PINGING -> e_state = RENEWING; e_beat = SENT; e_number = !e_number; e_heard = 0
+       :: e_state == PINGING -> e_state = RENEWING; e_beat = SENT; NEXT_NUMBER; e_heard = 0
        :: e_state == CONFIRMING ->
-#ifndef MUTANT_BEAT_NOT_HEARD
+#if !defined(MUTANT_BEAT_NOT_HEARD) && !defined(MUTANT_NEITHER_PONG_NOR_BEAT)
           if :: e_heard -> hold() :: else -> loseEdge() fi
 #else
           hold()
@@ -393,11 +434,11 @@ executed: skip
        fi
      }
   // The loops.
-  :: atomic { e_fence -> e_fence = 0; if :: e_stream -> refuse() :: else fi; e_stream = 0; e_remembers = 0; e_stale = 1 }
+  :: atomic { e_fence -> e_fence = 0; if :: e_stream -> refuse() :: else fi; e_stream = 0; e_remembers = 0; e_stale = (e_question != IDLE) }
 #ifdef MUTANT_NO_VERSION
   :: d_step { e_forget -> e_forget = 0; e_remembers = 0 }
 #else
-  :: d_step { e_forget -> e_forget = 0; e_remembers = 0; e_stale = 1 }
+  :: d_step { e_forget -> e_forget = 0; e_remembers = 0; e_stale = (e_question != IDLE) }
 #endif
   // It confirms.
 #ifdef MUTANT_ACKNOWLEDGED_BEFORE_APPLIED
@@ -421,18 +462,17 @@ executed: skip
 #define REMEMBERS e_hears
 #endif
 #ifdef REQUESTS
-  :: d_step { e_question == IDLE -> e_question = SENT; e_stale = 0 }
-  :: d_step { e_question == SENT -> if :: member[e_data] -> e_question = YES :: else -> e_question = NO fi }
-  :: atomic { e_question >= YES ->
+  :: d_step { e_question == IDLE && (FAILOVERS || o_logout != ANSWERED) -> e_question = SENT }
+  :: atomic { e_question == SENT -> if :: member[e_data] -> e_question = YES :: else -> refuse(); e_question = IDLE; e_stale = 0 fi }
+  :: atomic { e_question == YES ->
        if
        :: e_stale -> e_question = SENT; e_stale = 0
 #ifdef MUTANT_FAULT_IS_A_LOGOUT
-       :: !e_stale && !FRESH -> e_question = IDLE; refuse()
+       :: !e_stale && !FRESH -> e_question = IDLE; e_stale = 0; refuse()
 #else
-       :: !e_stale && !FRESH -> e_question = IDLE
+       :: !e_stale && !FRESH -> e_question = IDLE; e_stale = 0
 #endif
-       :: !e_stale && FRESH && e_question == NO -> e_question = IDLE; refuse()
-       :: !e_stale && FRESH && e_question == YES -> e_question = IDLE; forward(); e_remembers = 1
+       :: !e_stale && FRESH -> e_question = IDLE; e_stale = 0; forward(); e_remembers = 1
        fi
      }
   :: atomic { e_remembers && FRESH && REMEMBERS -> forward();
@@ -447,7 +487,9 @@ executed: skip
 
 #ifndef OTHERS
   // ---- the origin: its view of the fleet
-  :: atomic { o_push == 0 && o_logout != ANSWERED -> o_push = 1; if :: FAILOVERS && promoted -> o_push = 2 :: true fi; o_age = 0; o_list = SENT }
+  :: atomic { o_push == 0 && o_logout != ANSWERED -> o_push = 1;
+       if :: FAILOVERS && promoted -> o_push = 2; if :: o_logout == NONE -> o_client = 2 :: true fi :: true fi;
+       o_age = 0; o_list = SENT }
 #if ORIGIN_LOSSES
   :: atomic { o_push && originLosses < ORIGIN_LOSSES -> originLosses++; loseOrigin() }
 #endif
@@ -458,12 +500,9 @@ executed: skip
   :: d_step { o_list == SENT -> if :: key[o_client] -> o_list = YES :: else -> o_list = NO fi }
   :: atomic { o_list >= YES -> if :: o_list == YES -> heardEdge() :: else fi; o_list = IDLE; o_listed = 1 }
   :: atomic { toOrigin ? [EDGE] -> toOrigin ? EDGE; heardEdge() }
-  :: atomic { toOrigin ? [SESSION] -> toOrigin ? SESSION }
-  :: atomic { toOrigin ? [FLUSH] -> toOrigin ? FLUSH;
 #ifdef MUTANT_FLUSH_EMPTIES_VIEW
-       o_view = 0; o_seen = 0
+  :: atomic { toOrigin ? [FLUSH] -> toOrigin ? FLUSH; o_view = 0; o_seen = 0 }
 #endif
-     }
 
   // ---- the origin: the logout
   :: atomic { o_logout == NONE && !dirtySession[o_client] && MAY_BEGIN ->
@@ -509,22 +548,23 @@ executed: skip
 #else
 #define LIVES (o_seen || !KNEW)
 #endif
-  :: d_step { o_logout == PENDING && ECHOED && READ ->
-       o_logout = DECIDED;
-       if :: LIVES && !o_acked -> o_wait = MAX_STALENESS :: else -> o_wait = 0; o_acked = 1 fi
+  :: atomic { o_logout == PENDING && ECHOED && READ ->
+       o_logout = DECIDED; o_echoed = 1;
+       if :: LIVES && !o_acked -> o_wait = MAX_STALENESS; NOTE_ASKED :: else -> o_wait = 0; o_acked = 1 fi;
+       o_view = 0; o_seen = 0; o_knew = 0
      }
 #ifdef MUTANT_NOT_WAITED_FOR
   :: atomic { o_logout == DECIDED -> o_logout = ANSWERED; originIsDone() }
 #else
   :: atomic { o_logout == DECIDED && (o_acked || o_wait == 0) -> o_logout = ANSWERED;
 #ifdef WITNESS_CONFIRMED
-       assert(!(o_seen && o_acked));
+       assert(!(o_asked && o_acked));
 #endif
 #ifdef WITNESS_WAITED_OUT
        assert(o_acked);
 #endif
 #ifdef WITNESS_AFTER_FAILOVER
-       assert(!(promoted && o_seen && o_acked && o_client == 2 && e_push == 2));
+       assert(!(promoted && o_asked && o_acked && o_client == 2 && e_push == 2));
 #endif
        originIsDone()
      }

@@ -16,7 +16,9 @@ struct Schedule {
         var settings = WorldSettings()
         settings.gateways = hasFaults ? 2 + simulation.index(2) : 3
         settings.waitReplicas = hasFaults && simulation.chance(40) ? 1 : 0
+        if hasFaults, simulation.chance(25) { settings.tracks = false }
         settings.remembers = simulation.chance(70)
+        if hasFaults, simulation.chance(50) { settings.latency.1 = simulation.chance(50) ? .milliseconds(5) : .milliseconds(20) }
         settings.mutant = mutant
         world = World(simulation, settings)
         world.isPrompt = !hasFaults
@@ -34,7 +36,7 @@ struct Schedule {
         // Until then the fleet is so young that nobody can know who belongs to it.
         simulation.run(until: simulation.now + (hasFaults ? simulation.between(0, staleness) : staleness + .milliseconds(50)))
 
-        let end = simulation.now + 2 * staleness
+        let end = simulation.now + 3 * staleness / 2
         if hasFaults {
             world.slowness = SimulatedTime(simulation.index(3))
             for _ in 0..<(1 + simulation.index(4)) { simulation.at(simulation.between(simulation.now, end)) { fault() } }
@@ -43,8 +45,9 @@ struct Schedule {
         simulation.run(until: end)
         // What is still under way comes to its end.
         let isAlive = world.living.count
-        simulation.run(until: end + 2 * staleness)
+        simulation.run(until: end + 8 * staleness / 5)
         check(isAlive)
+        world.end()
         return world.violation
     }
 
@@ -62,8 +65,17 @@ struct Schedule {
             for gateway in world.living { gateway.enter { for loop in gateway.loops { loop.beat() } } }
         }
         next(.milliseconds(50)) { world.logIn(simulation.index(3)) }
-        next(.milliseconds(60)) { if let session = world.randomSession { world.logOut(session, all: simulation.chance(20)) } }
+        next(.milliseconds(50)) { if let session = world.randomSession { logOut(session) } }
         if hasFaults { next(.milliseconds(150)) { if let session = world.randomSession { world.remove(session, all: simulation.chance(20)) } } }
+    }
+
+    /// With requests of that session all around.
+    private func logOut(_ session: SimulatedSession) {
+        let spread = 4 * world.settings.latency.1
+        for _ in 0..<4 {
+            simulation.after(simulation.between(0, 2 * spread)) { world.request(session, stays: simulation.chance(25)) }
+        }
+        simulation.after(simulation.between(0, spread)) { world.logOut(session, all: simulation.chance(20)) }
     }
 
     private func fault() {

@@ -93,7 +93,7 @@ final class SimulatedConnection {
 /// A client as the gateways have it: commands in order over one connection that is made anew; a late answer costs the connection, and without one
 /// everything fails at once.
 final class SimulatedClient {
-    private let gateway: SimulatedGateway
+    private unowned let gateway: SimulatedGateway
     private let simulation: Simulation
     private var connection: SimulatedConnection?
     private var outstanding: [(number: Int, body: (SimulatedReply?) -> Void)] = []
@@ -160,6 +160,11 @@ final class SimulatedClient {
         outstanding.removeAll()
         for request in failed { request.body(nil) }
         retry()
+    }
+
+    func end() {
+        connection = nil
+        outstanding.removeAll()
     }
 
     func moveTo(_ redis: SimulatedRedis) {

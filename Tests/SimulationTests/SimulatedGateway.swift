@@ -101,6 +101,21 @@ final class SimulatedGateway {
         pushConnection?.cut()
     }
 
+    /// The simulation is over.
+    func end() {
+        isGone = true
+        for loop in loops {
+            loop.dropEverything()
+            loop.client.end()
+        }
+        client.end()
+        loops.removeAll()
+        logouts.removeAll()
+        waiting.removeAll()
+        awaited.removeAll()
+        pushConnection = nil
+    }
+
     /// A proper end, in the order in which `FleetLink.close` does it.
     func close() {
         enter { [self] in

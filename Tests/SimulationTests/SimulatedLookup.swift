@@ -28,7 +28,9 @@ final class SimulatedLookup: SessionLookup {
     /// Tasks of the loop, one after the other.
     func inTurn(_ body: @escaping () -> Void) {
         let simulation = gateway.simulation
-        turn = max(turn, simulation.now + simulation.between(0, simulation.chance(2) ? 100 * gateway.settings.hop * gateway.world.slowness : gateway.settings.hop))
+        turn = max(
+            turn,
+            simulation.now + simulation.between(0, simulation.chance(2) ? 100 * gateway.settings.hop * gateway.world.slowness : gateway.settings.hop))
         simulation.at(turn) { [gateway] in gateway.enter(body) }
     }
 
@@ -38,8 +40,10 @@ final class SimulatedLookup: SessionLookup {
 
     /// A request for the session; `stays`: what it opens stays open, as a WebSocket does.
     func request(_ session: SimulatedSession, stays: Bool) {
-        let reference = references[session] ?? SimulatedReference(
-            sessions: sessions(of: SimulatedRedis.user(session.user)), session: Self.name(session), kind: .registered, issuedAt: nil)
+        let reference =
+            references[session]
+            ?? SimulatedReference(
+                sessions: sessions(of: SimulatedRedis.user(session.user)), session: Self.name(session), kind: .registered, issuedAt: nil)
         reference.named = session
         references[session] = reference
         let exchange = SimulatedExchange(self, gateway, session, stays: stays)

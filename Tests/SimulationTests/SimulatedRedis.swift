@@ -64,6 +64,7 @@ final class SimulatedRedis {
     /// For the figures of scale.
     private(set) var sentMessages = 0
     private(set) var sentBytes = 0
+    private(set) var commands = 0
 
     init(_ simulation: Simulation, _ settings: WorldSettings, keys: SessionKeys, isPrimary: Bool) {
         self.simulation = simulation
@@ -80,6 +81,7 @@ final class SimulatedRedis {
     /// Returns whether the connection has to wait before the next one.
     func execute(_ command: SimulatedCommand, from connection: SimulatedConnection) -> Bool {
         beginCycle()
+        commands += 1
         switch command {
         case .isMember(let session): answer(connection, .integer(sets[session.user]?.contains(session) ?? false ? 1 : 0))
         case .add(let session):
@@ -124,8 +126,8 @@ final class SimulatedRedis {
             answer(connection, .push(.array([.bulk(Array((isPrimary ? "master" : "slave").utf8))])))
             answer(connection, .push(.integer(7)))
         case .track:
-            connection.tracks = true
-            answer(connection, .push(.simple(Array("OK".utf8))))
+            connection.tracks = settings.tracks
+            answer(connection, .push(settings.tracks ? .simple(Array("OK".utf8)) : .error(Array("NOPERM no tracking".utf8))))
         case .subscribe(let channels):
             connection.channels = channels
             listeners.append(connection)
@@ -265,6 +267,14 @@ final class SimulatedRedis {
     func failOver() {
         replica?.isPrimary = true
         replica?.replica = nil
+        replica = nil
+    }
+
+    func end() {
+        connections.removeAll()
+        listeners.removeAll()
+        answers.removeAll()
+        waits.removeAll()
         replica = nil
     }
 

@@ -97,12 +97,21 @@ final class World {
     /// By another program, which asks no gateway.
     func remove(_ session: SimulatedSession, all: Bool) {
         let path = SimulatedPath(to: redis.last.map { $0.isPrimary ? $0 : redis[0] } ?? redis[0])
-        SimulatedConnection(simulation, path, latency: settings.latency, onReply: { _ in }, onCut: {}).send(.remove(user: session.user, all ? nil : session))
+        SimulatedConnection(simulation, path, latency: settings.latency, onReply: { _ in }, onCut: {}).send(
+            .remove(user: session.user, all ? nil : session))
     }
 
     /// What the new primary does not know of was lost, not logged out; nobody can tell.
     func noteFailover() {
         for session in sessions where !(redis[1].sets[session.user]?.contains(session) ?? false) { ended.insert(session) }
+    }
+
+    /// Lets go of everything: gateways, connections and loops know each other.
+    func end() {
+        simulation.end()
+        for gateway in gateways { gateway.end() }
+        for node in redis { node.end() }
+        gateways.removeAll()
     }
 
     // MARK: What is promised

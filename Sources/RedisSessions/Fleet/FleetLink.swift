@@ -80,7 +80,9 @@ final class FleetLink: @unchecked Sendable {
             settleAll(.failure(StoreUnavailable("the gateway ends")))
         }.get()
         let edge = configuration.edge.id
-        _ = try? await client.callAll([RedisCommand([Array("DEL".utf8), keys.edge(edge)]), RedisCommand([Array("SREM".utf8), keys.edges, Array(edge.utf8)])])
+        _ = try? await client.callAll([
+            RedisCommand([Array("DEL".utf8), keys.edge(edge)]), RedisCommand([Array("SREM".utf8), keys.edges, Array(edge.utf8)]),
+        ])
         _ = try? await client.call(publish(.farewell(edge: edge), to: keys.fences))
         try? await eventLoop.submit { [self] in push?.close() }.get()
         try? await client.close().get()
@@ -93,7 +95,9 @@ final class FleetLink: @unchecked Sendable {
     func confirm(_ session: String?, of user: UserID, reason: RevokeReason) async throws(StoreUnavailable) {
         let result = await withCheckedContinuation { continuation in
             eventLoop.execute { [self] in
-                guard !isClosing else { return continuation.resume(returning: Result<Void, StoreUnavailable>.failure(StoreUnavailable("the gateway ends"))) }
+                guard !isClosing else {
+                    return continuation.resume(returning: Result<Void, StoreUnavailable>.failure(StoreUnavailable("the gateway ends")))
+                }
                 let sequence = machine.open(session, of: user, reason, now: LeaseClock.now())
                 answers[sequence] = { continuation.resume(returning: $0) }
                 perform([])
@@ -233,7 +237,8 @@ final class FleetLink: @unchecked Sendable {
             throw StoreUnavailable("Redis did not list the gateways")
         }
         let edges: [Edge] = entries.dropFirst().compactMap { entry in
-            guard let parts = entry.elements, parts.count == 3, let id = parts[0].bytes, let value = parts[1].bytes, let left = parts[2].integer else {
+            guard let parts = entry.elements, parts.count == 3, let id = parts[0].bytes, let value = parts[1].bytes, let left = parts[2].integer
+            else {
                 return nil
             }
             return Edge(id: String(decoding: id, as: UTF8.self), value: value, left: left)

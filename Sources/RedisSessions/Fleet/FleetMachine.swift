@@ -266,9 +266,18 @@ struct FleetMachine {
         if silence == nil, lease.leaseEnd > now { silence = lease.leaseEnd }
         view.forget(before: min(book.undecidedSince ?? now, now))
         guard !book.isEmpty else { return [] }
-        book.decide(living: view.living(), now: now)
+        book.decide(living: living(now), now: now)
         let (confirmed, failed) = book.settle(now: now)
         return confirmed.map { .confirmed($0) } + failed.map { .unknown($0) }
+    }
+
+    /// Who may act, as far as heartbeats are heard: a Redis that pushes no invalidations shows nobody who joins, so strangers are always waited for.
+    private func living(_ now: NIODeadline) -> FleetView.Living? {
+        guard !lease.hearsInvalidations else { return view.living() }
+        // Until the first heartbeat of this connection has come back, or has not.
+        guard lease.isListening, lease.leaseEnd > now, var living = view.living() else { return nil }
+        living.knowsSince = .distantFuture
+        return living
     }
 
     private func action(_ action: LeaseMachine.Action) -> Action {
