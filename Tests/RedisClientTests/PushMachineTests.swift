@@ -24,7 +24,7 @@ struct PushMachineTests {
 
     /// With AUTH before ROLE, and one channel beside the invalidations.
     private func machine(_ stage: Stage, tracks: Bool = true) -> PushMachine {
-        var machine = PushMachine(PushMachine.Settings(greeting: [Self.ok, nil], channels: 2, connectTimeout: Self.timeout), seed: 1)
+        var machine = PushMachine(PushMachine.Settings(greeting: [.auth, .role], channels: 2, connectTimeout: Self.timeout), seed: 1)
         if stage == .closed { return machine }
         #expect(machine.start(now: start) == .connect(1))
         if stage == .connecting { return machine }

@@ -60,9 +60,9 @@ struct FleetMessageFuzzTests {
 
     @Test("a pushed key means one user or gateway, or nothing that is known")
     func keys() {
-        let keys = SessionKeys(prefix: "p:")
+        let keys = SessionKeys(prefix: "p:"), fleet = FleetKeys(prefix: Array("p:".utf8), tag: nil)
         let users = [UserID(name: "u"), UserID(namespace: "idp", name: "a/b"), UserID(name: "}{")]
-        let texts = users.flatMap { [keys.sessions($0), keys.revoked($0), keys.revokedBefore($0)] } + [keys.edge("g-1"), keys.edges]
+        let texts = users.flatMap { [keys.sessions($0), keys.revoked($0), keys.revokedBefore($0)] } + [fleet.edge("g-1"), fleet.edges]
         let share = SeededGenerator.run(rounds: 20_000) { random in
             let bytes = random.mutated(texts, words: Self.words)
             switch keys.meaning(of: bytes) {

@@ -49,9 +49,10 @@ final class SimulatedGateway {
         machine = FleetMachine(
             FleetMachine.Settings(
                 edge: name, staleness: .nanoseconds(settings.staleness), commandTimeout: .nanoseconds(settings.commandTimeout),
-                connectTimeout: .nanoseconds(settings.connectTimeout)), keys: world.keys)
+                connectTimeout: .nanoseconds(settings.connectTimeout)), keys: world.keys,
+            fleetKeys: world.fleetKeys)
         push = PushMachine(
-            PushMachine.Settings(greeting: [nil], channels: 3, connectTimeout: .nanoseconds(settings.connectTimeout)), seed: simulation.random.next())
+            PushMachine.Settings(greeting: [.role], channels: 3, connectTimeout: .nanoseconds(settings.connectTimeout)), seed: simulation.random.next())
         clockStart = simulation.between(0, .milliseconds(1_000_000))
         drift = Int64(simulation.random.next() % 1000) - 500
         client = SimulatedClient(self)
@@ -167,8 +168,8 @@ final class SimulatedGateway {
             }
         case .greet: pushConnection?.send(.greet)
         case .track: pushConnection?.send(.track)
-        case .subscribe: pushConnection?.send(.subscribe([world.keys.fences, world.keys.acknowledgements(to: name)]))
-        case .opened(let tracks): heard(.opened(tracks: tracks))
+        case .subscribe: pushConnection?.send(.subscribe([world.fleetKeys.fences, world.fleetKeys.acknowledgements(to: name)]))
+        case .opened(let tracks): heard(.opened(tracks: tracks, serverID: 1))
         case .invalidated(let keys): heard(.invalidated(keys))
         case .message(let channel, let payload): heard(.message(channel: channel, payload: payload))
         case .pong: heard(.pong)
@@ -191,7 +192,7 @@ final class SimulatedGateway {
 
     private func heard(_ event: RedisPushEvent) {
         guard !isClosing else { return }
-        if settings.mutant == .othersNotHeard, case .message(let channel, _) = event, channel == world.keys.fences, !isOwn(event) { return }
+        if settings.mutant == .othersNotHeard, case .message(let channel, _) = event, channel == world.fleetKeys.fences, !isOwn(event) { return }
         perform(machine.heard(event, now: now))
     }
 
@@ -263,7 +264,7 @@ final class SimulatedGateway {
             awaited.append((ordered, { [self] in after { $0.applied(what, now: $1) } }))
             settleLoops()
         case .publish(let message, let edge):
-            if settings.mutant == .echoNotAwaited, case .fence = message { heard(.message(channel: world.keys.fences, payload: message.bytes)) }
+            if settings.mutant == .echoNotAwaited, case .fence = message { heard(.message(channel: world.fleetKeys.fences, payload: message.bytes)) }
             client.send(publish(message, to: edge)) { _ in }
         case .confirmed(let sequence): logouts.removeValue(forKey: sequence)?(true)
         case .unknown(let sequence): logouts.removeValue(forKey: sequence)?(false)
@@ -271,7 +272,7 @@ final class SimulatedGateway {
     }
 
     private func publish(_ message: FleetMessage, to edge: String?) -> SimulatedCommand {
-        .publish(channel: edge.map(world.keys.acknowledgements) ?? world.keys.fences, message.bytes)
+        .publish(channel: edge.map(world.fleetKeys.acknowledgements) ?? world.fleetKeys.fences, message.bytes)
     }
 
     private func verify(_ number: UInt64) {
@@ -299,7 +300,7 @@ final class SimulatedGateway {
         let sent = now
         let command = SimulatedCommand.beat(
             edge: name, value: description.heartbeat(staleness: .nanoseconds(settings.staleness)), lives: settings.staleness, isNew: isNew,
-            channel: world.keys.acknowledgements(to: name), message: FleetMessage.heartbeat(edge: name, beat).bytes)
+            channel: world.fleetKeys.acknowledgements(to: name), message: FleetMessage.heartbeat(edge: name, beat).bytes)
         client.send(command, replicas: settings.waitReplicas) { [self] reply, isReplicated in
             var wasThere: Bool?
             if case .integer(let was) = reply { wasThere = was == 1 }

@@ -11,6 +11,7 @@ final class World {
     let simulation: Simulation
     let settings: WorldSettings
     let keys = SessionKeys(prefix: "p:")
+    let fleetKeys = FleetKeys(prefix: Array("p:".utf8), tag: nil)
     let eventLoop = EmbeddedEventLoop()
     private(set) var redis: [SimulatedRedis] = []
     private(set) var gateways: [SimulatedGateway] = []

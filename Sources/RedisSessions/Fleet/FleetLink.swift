@@ -13,6 +13,8 @@ import Sessions
 final class FleetLink: @unchecked Sendable {
     struct Configuration: Sendable {
         var edge: EdgeDescription
+        /// Which primary of a cluster; nil outside one.
+        var tag: String?
         /// `revocation.max_staleness`.
         var staleness: TimeAmount
         /// `store.redis.wait_replicas`.
@@ -20,10 +22,13 @@ final class FleetLink: @unchecked Sendable {
     }
 
     let eventLoop: any EventLoop
-    let lease: FreshnessLease
+    let lease = FreshnessLease()
     private let configuration: Configuration
     private let redis: RedisConfiguration
     private let keys: SessionKeys
+    private let fleetKeys: FleetKeys
+    /// How this gateway is called here.
+    let name: String
     private let loops: SessionLoops<RedisSessionLookup>
     private let logger: Logger
     /// For heartbeats and messages; not shared, as WAIT holds up what comes after it.
@@ -35,26 +40,31 @@ final class FleetLink: @unchecked Sendable {
     private var isFlushScheduled = false
     /// Done when everything that has been heard so far has been applied on every loop.
     private var applied: EventLoopFuture<Void>
+    /// The server that `push` is connected to.
+    private var serverID: UInt64 = 0
+    private let held: EventLoopPromise<Void>
     private var timer: (due: NIODeadline, scheduled: Scheduled<Void>)?
     private var isClosing = false
 
     init(
         _ configuration: Configuration, redis: RedisConfiguration, keys: SessionKeys, loops: SessionLoops<RedisSessionLookup>,
-        lease: FreshnessLease, eventLoop: any EventLoop, logger: Logger
+        former: [FleetView] = [], eventLoop: any EventLoop, logger: Logger
     ) {
         self.configuration = configuration
         self.redis = redis
         self.keys = keys
+        fleetKeys = FleetKeys(prefix: keys.prefix, tag: configuration.tag)
+        name = fleetKeys.name(configuration.edge.id)
         self.loops = loops
-        self.lease = lease
         self.eventLoop = eventLoop
         self.logger = logger
         client = RedisClient(eventLoop: eventLoop, configuration: redis, logger: logger)
         machine = FleetMachine(
             FleetMachine.Settings(
-                edge: configuration.edge.id, staleness: configuration.staleness, commandTimeout: redis.commandTimeout,
-                connectTimeout: redis.connectTimeout), keys: keys)
+                edge: name, staleness: configuration.staleness, commandTimeout: redis.commandTimeout, connectTimeout: redis.connectTimeout),
+            keys: keys, fleetKeys: fleetKeys, former: former)
         applied = eventLoop.makeSucceededVoidFuture()
+        held = eventLoop.makePromise()
     }
 
     /// Any thread. Redis need not be there yet.
@@ -62,7 +72,7 @@ final class FleetLink: @unchecked Sendable {
         client.start()
         let push = RedisPush(
             eventLoop: eventLoop, configuration: redis, prefixes: keys.trackedPrefixes,
-            channels: [keys.fences, keys.acknowledgements(to: configuration.edge.id)], logger: logger
+            channels: [fleetKeys.fences, fleetKeys.acknowledgements(to: name)], logger: logger
         ) { [weak self] event in self?.heard(event) }
         eventLoop.execute { [self] in
             self.push = push
@@ -73,19 +83,32 @@ final class FleetLink: @unchecked Sendable {
     /// A proper end: what is open has ended before. Takes the heartbeat away and tells the others, in this order: the invalidation of a heartbeat
     /// does not say whether it was written or removed, and a farewell that came before it would be undone by it.
     func close() async {
+        // Logouts that wait for others are answered first.
+        let end = LeaseClock.now() + configuration.staleness
+        while let left = try? await eventLoop.submit({ self.answers.count }).get(), left > 0, LeaseClock.now() < end {
+            guard (try? await Task.sleep(for: .milliseconds(20))) != nil else { break }
+        }
         try? await eventLoop.submit { [self] in
             isClosing = true
             perform(machine.heard(.lost, now: LeaseClock.now()))
             timer?.scheduled.cancel()
             settleAll(.failure(StoreUnavailable("the gateway ends")))
+            held.succeed()
         }.get()
-        let edge = configuration.edge.id
         _ = try? await client.callAll([
-            RedisCommand([Array("DEL".utf8), keys.edge(edge)]), RedisCommand([Array("SREM".utf8), keys.edges, Array(edge.utf8)]),
+            RedisCommand([Array("DEL".utf8), fleetKeys.edge(name)]), RedisCommand([Array("SREM".utf8), fleetKeys.edges, Array(name.utf8)]),
         ])
-        _ = try? await client.call(publish(.farewell(edge: edge), to: keys.fences))
+        _ = try? await client.call(publish(.farewell(edge: name), to: fleetKeys.fences))
         try? await eventLoop.submit { [self] in push?.close() }.get()
         try? await client.close().get()
+    }
+
+    /// For the link that takes over from this one. On the loop.
+    var view: FleetView { machine.view }
+
+    /// Returns when answers count for the first time, or the link is closed. Any task.
+    func whenHeld() async {
+        try? await eventLoop.flatSubmit { self.held.futureResult }.get()
     }
 
     // MARK: Logouts of this gateway
@@ -128,7 +151,10 @@ final class FleetLink: @unchecked Sendable {
 
     private func heard(_ event: RedisPushEvent) {
         guard !isClosing else { return }
-        if case .opened(tracks: false) = event { logger.warning("Redis does not track keys: sessions are asked for with every request") }
+        if case .opened(let tracks, let server) = event {
+            serverID = server
+            if !tracks { logger.warning("Redis does not track keys: sessions are asked for with every request") }
+        }
         perform(machine.heard(event, now: LeaseClock.now()))
     }
 
@@ -141,7 +167,8 @@ final class FleetLink: @unchecked Sendable {
     }
 
     private func perform(_ actions: [FleetMachine.Action]) {
-        lease.set(answersUntil: machine.leaseEnd, memoryUntil: machine.memoryEnd, proven: machine.proven)
+        if !lease.wasEverHeld, machine.leaseEnd > .uptimeNanoseconds(0) { held.succeed() }
+        lease.set(answersUntil: machine.leaseEnd, memoryUntil: machine.memoryEnd, proven: machine.proven, serverID: serverID)
         for action in actions { perform(action) }
         if machine.needsFlush { scheduleFlush() }
         rearm()
@@ -167,7 +194,7 @@ final class FleetLink: @unchecked Sendable {
         case .storeFellSilent: onLoops { $0.storeFellSilent() }
         case .whenApplied(let what): applied.whenComplete { [self] _ in after { $0.applied(what, now: $1) } }
         case .publish(let message, let edge):
-            client.send(publish(message, to: edge.map(keys.acknowledgements) ?? keys.fences), Unheeded())
+            client.send(publish(message, to: edge.map(fleetKeys.acknowledgements) ?? fleetKeys.fences), Unheeded())
         case .confirmed(let sequence): settle(sequence, .success(()))
         case .unknown(let sequence): settle(sequence, .failure(StoreUnavailable("it is not known whether every gateway has applied the logout")))
         }
@@ -181,22 +208,24 @@ final class FleetLink: @unchecked Sendable {
     // MARK: What is asked of Redis
 
     private func sendHeartbeat(_ beat: UInt64, isNew: Bool) {
-        let id = configuration.edge.id, staleness = configuration.staleness.nanoseconds / 1_000_000
+        let name = name, staleness = configuration.staleness.nanoseconds / 1_000_000
         let arguments =
-            [Array(String(staleness).utf8), Array(id.utf8), keys.acknowledgements(to: id), FleetMessage.heartbeat(edge: id, beat).bytes]
+            [Array(String(staleness).utf8), Array(name.utf8), fleetKeys.acknowledgements(to: name), FleetMessage.heartbeat(edge: name, beat).bytes]
             + (isNew ? [configuration.edge.heartbeat(staleness: configuration.staleness)] : [])
         let patience = max(1, redis.commandTimeout.nanoseconds / 2_000_000)
         let wait = configuration.waitReplicas > 0 ? [RedisCommand("WAIT", String(configuration.waitReplicas), String(patience))] : []
-        let sent = LeaseClock.now()
-        Task { [self, client, keys, configuration] in
+        let sent = LeaseClock.now(), serverID = serverID
+        Task { [self, client, fleetKeys, configuration] in
             let script = isNew ? FleetScripts.write : FleetScripts.renew
-            let replies = try? await client.run(script, keys: [keys.edge(id), keys.edges], arguments: arguments, then: wait)
+            let replies = try? await client.run(script, keys: [fleetKeys.edge(name), fleetKeys.edges], arguments: arguments, then: wait)
             var wasThere = replies?.first.flatMap { reply -> Bool? in
                 guard case .integer(let was) = reply, was == 0 || was == 1 else { return nil }
                 return was == 1
             }
             // Too few replicas have it: this Redis may have been replaced without knowing.
             if !wait.isEmpty, (replies?.last?.integer ?? 0) < Int64(configuration.waitReplicas) { wasThere = nil }
+            // What listens has to be connected to the very server that has the heartbeat.
+            if client.status.serverID != serverID { wasThere = nil }
             after { [wasThere] in $0.beatAnswered(beat, isNew: isNew, wasThere: wasThere, sent: sent, now: $1) }
         }
     }
@@ -211,7 +240,7 @@ final class FleetLink: @unchecked Sendable {
 
     private func read(_ id: String) {
         Task { [self] in
-            let key = keys.edge(id)
+            let key = fleetKeys.edge(id)
             let replies = try? await client.callAll([RedisCommand([Array("GET".utf8), key]), RedisCommand([Array("PTTL".utf8), key])])
             var reading = FleetMachine.Reading.unanswered
             if let value = replies?[0].bytes, case .integer(let left)? = replies?[1] {
@@ -223,13 +252,19 @@ final class FleetLink: @unchecked Sendable {
         }
     }
 
-    /// For `GET /v1/edges`. Any task.
-    func currentEdges() async throws(StoreUnavailable) -> [Edge] { try await currentFleet().edges }
+    /// Gateways that have a heartbeat here, by their ids. Any task.
+    func currentEdges() async throws(StoreUnavailable) -> [Edge] {
+        try await currentFleet().edges.map { edge in
+            var edge = edge
+            edge.description.id = fleetKeys.id(ofName: edge.description.id)
+            return edge
+        }
+    }
 
     private func currentFleet() async throws(StoreUnavailable) -> (edges: [Edge], undisturbed: TimeAmount) {
         let replies: [RedisReply]
         do throws(RedisFailure) {
-            replies = try await client.run(FleetScripts.list, keys: [keys.edges], arguments: [keys.edgePrefix])
+            replies = try await client.run(FleetScripts.list, keys: [fleetKeys.edges], arguments: [fleetKeys.edgePrefix])
         } catch {
             throw StoreUnavailable("Redis did not list the gateways")
         }

@@ -68,8 +68,9 @@ struct FleetMachine {
 
     private let settings: Settings
     private let keys: SessionKeys
+    private let fleetKeys: FleetKeys
     private var lease: LeaseMachine
-    private var view: FleetView
+    private(set) var view: FleetView
     private var book: FenceBook
     private var outbox: [FleetMessage.Fence] = []
     /// Highest fence of each origin that has been applied here and not been acknowledged.
@@ -83,11 +84,13 @@ struct FleetMachine {
     /// Between two attempts to read something of the fleet.
     private static let rereadPause = TimeAmount.milliseconds(100)
 
-    init(_ settings: Settings, keys: SessionKeys) {
+    /// - Parameter former: as `FleetView` takes them.
+    init(_ settings: Settings, keys: SessionKeys, fleetKeys: FleetKeys, former: [FleetView] = []) {
         self.settings = settings
         self.keys = keys
+        self.fleetKeys = fleetKeys
         lease = LeaseMachine(LeaseMachine.Settings(staleness: settings.staleness, patience: settings.commandTimeout))
-        view = FleetView(assumed: settings.staleness)
+        view = FleetView(assumed: settings.staleness, former: former)
         book = FenceBook(FenceBook.Settings(resend: settings.resend, patience: settings.patience))
     }
 
@@ -140,7 +143,7 @@ struct FleetMachine {
         case .invalidated(nil): actions = [.forgetEverything]
         case .invalidated(let names?): actions = invalidated(names, now)
         case .message(let channel, let payload):
-            actions = FleetMessage(payload).map { heard($0, isForUs: channel != keys.fences) } ?? []
+            actions = FleetMessage(payload).map { heard($0, isForUs: channel != fleetKeys.fences) } ?? []
         case .pong: actions = [.whenApplied(.pong)]
         }
         return actions + settle(now)
