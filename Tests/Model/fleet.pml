@@ -45,6 +45,7 @@
 #define ACK 6
 #define BEAT 7
 #define OLD_BEAT 8
+#define NEXT 9 // the fence of a later logout of the same origin: whoever acknowledges that acknowledges all before it
 
 // LeaseMachine
 #define DEAF 0
@@ -85,6 +86,10 @@ byte e_beat; // heartbeat's command: IDLE, SENT, DONE, YES, NO
 bool e_heard, e_hears; // the last beat came back; its invalidation did
 bool e_fence, e_forget; // heard and on its way to the loops
 bool e_owed;
+#ifdef OTHERS
+bool e_tracks;
+byte e_asked; // ticks since the question was asked
+#endif
 bool e_remembers, e_stream;
 byte e_question; bool e_stale; // under way: IDLE, SENT, YES, NO; something was heard since
 byte e_recheck, e_oldRecheck; // verification, and one of a connection before
@@ -102,6 +107,9 @@ bool o_asked; // somebody was waited for
 #endif
 bool o_listed, o_echoed, o_seen, o_acked, o_knew; // o_knew: listened long enough when the fence was opened
 byte o_list;
+#ifdef LATER
+bool o_later;
+#endif
 
 byte gone; // ticks since somebody else took the session away
 
@@ -110,11 +118,16 @@ byte gone; // ticks since somebody else took the session away
 
 // Invalidations are sent to the edge where nobody else tells it, and the origin looks at heartbeats alone: fewer messages, fewer states.
 #ifdef OTHERS
-#define TELL_EDGE true
+#define TELL_EDGE e_tracks // a Redis may not do it
 #else
 #define TELL_EDGE false
 #endif
 
+#ifdef OTHERS
+#define JUST_ASKED e_asked = 0
+#else
+#define JUST_ASKED skip
+#endif
 #ifdef REQUESTS
 #define FORGETS true
 #else
@@ -140,21 +153,24 @@ inline forward() {
 // Somebody is told, or shown, that the session has ended.
 inline refuse() { assert(ended) }
 
-inline hold() { if :: FORGETS && !TELL_EDGE -> e_hears = 1 :: else fi; e_lease = MAX_STALENESS - e_pinged; e_pinged = MAX_STALENESS; e_heard = 0; e_state = RESTING }
+inline hold() {
+#ifndef OTHERS
+  if :: FORGETS -> e_hears = 1 :: else fi;
+#endif
+  e_lease = MAX_STALENESS - e_pinged; e_pinged = MAX_STALENESS; e_heard = 0; e_state = RESTING
+}
 
 inline loseEdge() {
   e_push = 0; e_ping = IDLE; e_state = DEAF; e_pinged = MAX_STALENESS; e_heard = 0;
+  e_hears = 0;
 #ifndef MUTANT_MEMORY_SURVIVES_LOSS
-  e_hears = 0; e_forget = FORGETS;
+  e_forget = FORGETS;
 #endif
   do :: toEdge ? _ :: empty(toEdge) -> break od
 }
 
 inline loseOrigin() {
   o_push = 0; o_listed = 0; o_list = IDLE; o_knew = 0;
-#ifdef MUTANT_VIEW_DROPPED_ON_LOSS
-  o_view = 0;
-#endif
   do :: toOrigin ? _ :: empty(toOrigin) -> break od
 }
 
@@ -213,9 +229,15 @@ inline endCycle(n) {
 // Time goes on only when everybody has done what can be done now.
 #define SETTLED (empty(toEdge) && empty(toOrigin) && E_QUIET && !e_owed && e_ping != SENT && (e_beat == IDLE || e_dead) \
   && o_list == IDLE && (e_recheck == IDLE || e_dead) && (e_push || e_dead) && (o_logout == ANSWERED || (o_push && o_listed)) \
-  && !(o_logout == WRITTEN || (o_logout == PENDING && (o_echoed || !o_resent)) || (o_logout == DECIDED && (o_acked || o_wait == 0))) \
+  && !(o_logout == WRITTEN || (o_logout == PENDING && o_echoed) || (RESENDS && (!o_acked || !o_echoed) && !o_resent && o_logout > WRITTEN && o_logout < ANSWERED) \
+    || (o_logout == DECIDED && (o_acked || o_wait == 0))) \
   && (e_state == RESTING || e_dead))
 bool o_resent;
+#ifdef MUTANT_NOT_PUBLISHED_AGAIN
+#define RESENDS false
+#else
+#define RESENDS true
+#endif
 #define MAY_RESEND !o_resent
 #else
 #define SETTLED true
@@ -263,6 +285,10 @@ init {
          if :: o_logout >= WRITTEN && o_logout < ANSWERED && o_waited < NEVER + 1 -> o_waited++ :: else fi;
          o_resent = 0;
 #endif
+#if defined(OTHERS) && !defined(MUTANT_ANSWERS_OF_ANY_AGE)
+         // `command_timeout` is no longer than `max_staleness`.
+         if :: e_question -> e_asked++; if :: e_asked == MAX_STALENESS -> e_question = IDLE; e_stale = 0; e_asked = 0 :: else fi :: else fi;
+#endif
          if :: gone > 0 && gone < NEVER -> gone++ :: else fi
        }
      }
@@ -308,12 +334,17 @@ init {
        e_data = e_push;
 #endif
        e_state = VERIFYING; e_recheck = IDLE; e_hears = 0;
+#ifdef OTHERS
+       if :: e_tracks = 1 :: e_tracks = 0 fi;
+#endif
        if :: e_beat -> e_beat = IDLE :: else fi;
 #ifdef MUTANT_NOT_VERIFIED
        write();
 #endif
        // Asked by the loops, after they have let go of what they remember.
+#ifndef MUTANT_MEMORY_SURVIVES_LOSS
        e_remembers = 0; e_stale = (e_question != IDLE); e_forget = 0;
+#endif
        if :: e_stream -> e_recheck = SENT :: else -> e_recheck = YES fi
      }
 #if LOSSES
@@ -409,6 +440,9 @@ executed: skip
 #define MAY_HEAR_PONG E_QUIET
 #endif
   :: atomic { !e_dead && toEdge ? [FENCE] -> toEdge ? FENCE; e_fence = 1; e_owed = (o_logout != ANSWERED) }
+#ifdef LATER
+  :: atomic { !e_dead && toEdge ? [NEXT] && !e_fence -> toEdge ? NEXT; e_owed = (o_logout != ANSWERED) }
+#endif
   :: atomic { !e_dead && toEdge ? [SESSION] -> toEdge ? SESSION; e_forget = 1 }
   :: atomic { !e_dead && toEdge ? [EDGE] -> toEdge ? EDGE;
 #if !defined(MUTANT_TRACKING_NOT_PROVEN)
@@ -462,11 +496,11 @@ executed: skip
 #define REMEMBERS e_hears
 #endif
 #ifdef REQUESTS
-  :: d_step { e_question == IDLE && (FAILOVERS || o_logout != ANSWERED) -> e_question = SENT }
+  :: d_step { e_question == IDLE && (FAILOVERS || o_logout != ANSWERED) -> e_question = SENT; JUST_ASKED }
   :: atomic { e_question == SENT -> if :: member[e_data] -> e_question = YES :: else -> refuse(); e_question = IDLE; e_stale = 0 fi }
   :: atomic { e_question == YES ->
        if
-       :: e_stale -> e_question = SENT; e_stale = 0
+       :: e_stale -> e_question = SENT; e_stale = 0; JUST_ASKED
 #ifdef MUTANT_FAULT_IS_A_LOGOUT
        :: !e_stale && !FRESH -> e_question = IDLE; e_stale = 0; refuse()
 #else
@@ -526,6 +560,10 @@ executed: skip
 #endif
        pushBoth(o_client, FENCE) }
 #endif
+#ifdef LATER
+  :: atomic { !o_later && (o_logout == PENDING || o_logout == DECIDED) && (e_push != o_client || ROOM(toEdge)) ->
+       o_later = 1; if :: e_push == o_client -> toEdge ! NEXT :: else fi }
+#endif
   :: atomic { toOrigin ? [FENCE] -> toOrigin ? FENCE; if :: o_logout == PENDING -> o_echoed = 1 :: else fi }
   :: atomic { toOrigin ? [ACK] -> toOrigin ? ACK; o_acked = 1; o_wait = 0 }
 #ifdef MUTANT_NO_ECHO
@@ -533,11 +571,7 @@ executed: skip
 #else
 #define ECHOED o_echoed
 #endif
-#ifdef MUTANT_VIEW_NOT_READ
-#define READ true
-#else
 #define READ (o_push && o_listed)
-#endif
 #if defined(MUTANT_JOINED_KNOWS_ALL) || defined(PROMPT) || defined(SILENT)
 #define KNEW true
 #else

@@ -36,7 +36,7 @@ struct Schedule {
         // Until then the fleet is so young that nobody can know who belongs to it.
         simulation.run(until: simulation.now + (hasFaults ? simulation.between(0, staleness) : staleness + .milliseconds(50)))
 
-        let end = simulation.now + 3 * staleness / 2
+        let end = simulation.now + 2 * staleness
         if hasFaults {
             world.slowness = SimulatedTime(simulation.index(3))
             for _ in 0..<(1 + simulation.index(4)) { simulation.at(simulation.between(simulation.now, end)) { fault() } }
@@ -44,9 +44,9 @@ struct Schedule {
         live(until: end)
         simulation.run(until: end)
         // What is still under way comes to its end.
-        let isAlive = world.living.count
-        simulation.run(until: end + 8 * staleness / 5)
-        check(isAlive)
+        let last = end + 8 * staleness / 5
+        while world.underWay > 0, simulation.now < last { simulation.run(until: simulation.now + .milliseconds(10)) }
+        check()
         world.end()
         return world.violation
     }
@@ -136,8 +136,8 @@ struct Schedule {
         }
     }
 
-    private func check(_ living: Int) {
-        // One that has been told of and one that has not, of each gateway that ever was; logouts that came late.
+    private func check() {
+        // Of each gateway that ever was what is known of it and what is owed to it, and the logouts under way.
         if world.largestSize > 4 * world.gateways.count + 40 { world.violate("a machine keeps \(world.largestSize) entries") }
         guard !hasFaults else { return }
         if world.failed > 0 { world.violate("\(world.failed) logouts failed although nothing was wrong") }

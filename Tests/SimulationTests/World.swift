@@ -23,6 +23,8 @@ final class World {
     private(set) var largestSize = 0
     private(set) var answered = 0
     private(set) var failed = 0
+    /// Logouts that have no answer yet.
+    private(set) var underWay = 0
     private(set) var forwards = 0
 
     private var sessions: [SimulatedSession] = []
@@ -88,8 +90,10 @@ final class World {
     func logOut(_ session: SimulatedSession, all: Bool) {
         guard let gateway = living.randomElement(using: &simulation.random) else { return }
         let concerned = all ? sessions.filter { $0.user == session.user } : [session]
+        underWay += 1
         gateway.enter { [self] in
             gateway.logOut(user: session.user, all ? nil : session) { [self] isAnswered in
+                underWay -= 1
                 if isAnswered { logoutAnswered(concerned, by: gateway.name) } else { failed += 1 }
             }
         }
