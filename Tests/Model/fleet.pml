@@ -134,6 +134,14 @@ byte gone; // ticks since somebody else took the session away
 #define FORGETS false
 #endif
 
+// A failover costs the origin its connection, after which it waits for strangers. So there it is taken to know nobody at any time: fewer states, and what
+// the edge may do is the same.
+#if FAILOVERS
+#define TELL_ORIGIN false
+#else
+#define TELL_ORIGIN true
+#endif
+
 // Only where an older heartbeat may still come back it matters which one does.
 #if FAILOVERS
 #define NEXT_NUMBER n = len(toEdge); \
@@ -181,8 +189,12 @@ inline originIsDone() {
 
 // A heartbeat of the edge is in the view of the origin.
 inline heardEdge() {
+#if !FAILOVERS
   o_view = MAX_STALENESS;
   if :: o_logout >= WRITTEN && o_logout < DECIDED -> o_seen = 1 :: else fi
+#else
+  skip
+#endif
 }
 
 inline write() { e_state = WRITING; e_beat = SENT; e_pinged = 0; NEXT_NUMBER; e_heard = 0 }
@@ -208,11 +220,11 @@ inline pushBoth(n, message) {
 
 // All that has changed, in one go.
 #define MAY_END(n) ((dirtySession[n] || dirtyEdge[n]) && (!TELL_EDGE || e_push != n || len(toEdge) + dirtySession[n] + dirtyEdge[n] <= CAPACITY) \
-  && (!dirtyEdge[n] || o_push != n || ROOM(toOrigin)))
+  && (!TELL_ORIGIN || !dirtyEdge[n] || o_push != n || ROOM(toOrigin)))
 inline endCycle(n) {
   if :: TELL_EDGE && dirtySession[n] && e_push == n -> toEdge ! SESSION :: else fi;
   if :: TELL_EDGE && dirtyEdge[n] && e_push == n -> toEdge ! EDGE :: else fi;
-  if :: dirtyEdge[n] && o_push == n -> toOrigin ! EDGE :: else fi;
+  if :: TELL_ORIGIN && dirtyEdge[n] && o_push == n -> toOrigin ! EDGE :: else fi;
   dirtySession[n] = 0; dirtyEdge[n] = 0
 }
 
@@ -280,7 +292,7 @@ init {
          if :: e_pinged < MAX_STALENESS -> e_pinged++ :: else fi;
          if :: o_view > 0 -> o_view-- :: else fi;
          if :: o_wait > 0 -> o_wait-- :: else fi;
-         if :: o_age < MAX_STALENESS -> o_age++ :: else fi;
+         if :: !FAILOVERS && o_age < MAX_STALENESS -> o_age++ :: else fi;
 #if defined(PROMPT) || defined(SILENT)
          if :: o_logout >= WRITTEN && o_logout < ANSWERED && o_waited < NEVER + 1 -> o_waited++ :: else fi;
          o_resent = 0;
