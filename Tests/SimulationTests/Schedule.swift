@@ -15,6 +15,7 @@ struct Schedule {
         hasFaults = mutant != nil || !simulation.chance(20)
         var settings = WorldSettings()
         settings.gateways = hasFaults ? 2 + simulation.index(2) : 3
+        settings.loops = 1 + simulation.index(2)
         settings.waitReplicas = hasFaults && simulation.chance(40) ? 1 : 0
         if hasFaults, simulation.chance(25) { settings.tracks = false }
         settings.remembers = simulation.chance(70)

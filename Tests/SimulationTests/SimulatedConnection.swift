@@ -96,8 +96,8 @@ final class SimulatedClient {
     private unowned let gateway: SimulatedGateway
     private let simulation: Simulation
     private var connection: SimulatedConnection?
-    private var outstanding: [(number: Int, body: (SimulatedReply?) -> Void)] = []
-    private var sent = 0
+    private var outstanding: [(deadline: SimulatedTime, body: (SimulatedReply?) -> Void)] = []
+    private var isTimed = false
     private var isConnecting = false
 
     init(_ gateway: SimulatedGateway) {
@@ -128,12 +128,20 @@ final class SimulatedClient {
 
     func send(_ command: SimulatedCommand, _ body: @escaping (SimulatedReply?) -> Void) {
         guard let connection else { return body(nil) }
-        sent += 1
-        let number = sent
-        outstanding.append((number, body))
+        outstanding.append((simulation.now + gateway.settings.commandTimeout, body))
         connection.send(command)
-        simulation.after(gateway.settings.commandTimeout) { [self] in
-            gateway.enter { [self] in if outstanding.contains(where: { $0.number == number }) { lost() } }
+        time()
+    }
+
+    /// One timer for the oldest.
+    private func time() {
+        guard !isTimed, let first = outstanding.first else { return }
+        isTimed = true
+        simulation.at(first.deadline) { [self] in
+            gateway.enter { [self] in
+                isTimed = false
+                if let first = outstanding.first, first.deadline <= simulation.now { lost() } else { time() }
+            }
         }
     }
 

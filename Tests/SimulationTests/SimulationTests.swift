@@ -43,7 +43,7 @@ struct SimulationTests {
 
     @Test("a rule that is broken on purpose is found", arguments: mutantSeeds == nil ? Mutant.common : Mutant.allCases)
     func mutants(_ mutant: Mutant) {
-        let found = (0..<(Self.mutantSeeds ?? 600)).lazy.map { UInt64($0) }.first { Schedule(seed: $0, mutant: mutant).run() != nil }
+        let found = (0..<(Self.mutantSeeds ?? 1000)).lazy.map { UInt64($0) }.first { Schedule(seed: $0, mutant: mutant).run() != nil }
         #expect(found != nil, "\(mutant)")
         if let found { print("Simulation: without \(mutant) seed \(found) breaks the promise") }
     }
