@@ -9,7 +9,7 @@ import NIOEmbedded
 
 /// One event loop of a gateway: `SessionLookup` and `UserSessions` as they are, with `AnswerRule`; the questions go over a simulated connection.
 final class SimulatedLookup: SessionLookup {
-    private unowned let gateway: SimulatedGateway
+    fileprivate unowned let gateway: SimulatedGateway
     let client: SimulatedClient
     private var epoch: UInt64 = 0
     private var turn: SimulatedTime = 0
@@ -34,7 +34,7 @@ final class SimulatedLookup: SessionLookup {
         simulation.at(turn) { [gateway] in gateway.enter(body) }
     }
 
-    override func isFresh() -> Bool { gateway.isFresh }
+    override func isFresh(_ reference: SessionReference) -> Bool { gateway.isFresh }
 
     // MARK: Requests
 
@@ -87,7 +87,7 @@ final class SimulatedLookup: SessionLookup {
             if case .integer(let isMember) = reply { answer = isMember == 1 ? .active : .revoked }
             if gateway.settings.mutant == .faultIsLogout, answer == .unavailable { answer = .revoked }
             let now = gateway.settings.mutant == .answersNotCompared ? asked : heard(reference)
-            switch AnswerRule.judge(answer, asked: asked, now: now, tries: tries, isFresh: !needsLease || isFresh()) {
+            switch AnswerRule.judge(answer, asked: asked, now: now, tries: tries, isFresh: !needsLease || gateway.isFresh) {
             case .askAgain: send(reference, tries: tries + 1, needsLease: needsLease, body)
             case .use(let answer, let isCurrent):
                 if isCurrent, gateway.settings.remembers {
@@ -228,7 +228,7 @@ final class SimulatedExchange: SessionWaiter {
     }
 
     func passByte() {
-        guard lookup.isFresh() else { return end() }
+        guard lookup.gateway.isFresh else { return end() }
         gateway.world.forwarded(session, by: gateway.name)
     }
 
