@@ -78,7 +78,9 @@ let package = Package(
             dependencies: ["Sessions", "RedisSessions", "RedisClient", "TestSupport", .product(name: "NIOEmbedded", package: "swift-nio")]),
         .testTarget(
             name: "SimulationTests",
-            dependencies: ["RedisSessions", "Sessions", "RedisClient", "TestSupport", .product(name: "NIOEmbedded", package: "swift-nio")] + nio),
+            dependencies: ["RedisSessions", "Sessions", "RedisClient", "TestSupport", .product(name: "NIOEmbedded", package: "swift-nio")] + nio,
+            // Ten thousand worlds take minutes without.
+            swiftSettings: [.unsafeFlags(["-O"], .when(configuration: .debug))]),
         .testTarget(
             name: "GatewayTests",
             dependencies: [

@@ -6,8 +6,9 @@ import NIOCore
 /// The logouts of this gateway that are not answered yet: who still has to confirm each (architecture: fence). Knows no socket and no clock.
 ///
 /// A fence is published after its logout has been written. When it has come back over this gateway's own push connection, all that had a
-/// heartbeat before it are in the view. Whoever was alive in it when the fence was opened, or has come since, is waited for: each of them either acknowledges, or has had no lease since `staleness` after the fence: a lease reaches
-/// no further than `staleness` beyond a moment up to which its owner had heard everything (`LeaseMachine`).
+/// heartbeat before it are in the view. Whoever was alive in it when the fence was opened, or has come since, is waited for: each of them either
+/// acknowledges, or has had no lease since `staleness` after the fence: a lease reaches no further than `staleness` beyond a moment up to which its
+/// owner had heard everything (`LeaseMachine`).
 struct FenceBook {
     struct Settings {
         /// How often what is not acknowledged is published again: a gateway may have been between two push connections.
@@ -25,12 +26,14 @@ struct FenceBook {
         var isEchoed = false
         /// Who has to confirm it has been settled.
         var isDecided = false
-        /// Until when each gateway that has not acknowledged may still act.
-        var waiting: [String: NIODeadline] = [:]
+        /// Who may still act and has not acknowledged.
+        var waiting: Set<String> = []
+        /// Until when any of them may, at the latest.
+        var waitEnd = NIODeadline.uptimeNanoseconds(0)
         /// Until when somebody may of whom nothing is known.
-        var strangers = NIODeadline.uptimeNanoseconds(0)
+        var strangersEnd = NIODeadline.uptimeNanoseconds(0)
         /// When nobody has to be waited for any more.
-        var over: NIODeadline { max(strangers, waiting.values.max() ?? strangers) }
+        var over: NIODeadline { waiting.isEmpty ? strangersEnd : max(strangersEnd, waitEnd) }
     }
 
     private let settings: Settings
@@ -63,30 +66,34 @@ struct FenceBook {
 
     /// Since when gateways have to be remembered for what is not decided yet; nil: nothing is undecided.
     var undecidedSince: NIODeadline? { pending.values.lazy.filter { !$0.isDecided }.map(\.since).min() }
+    /// Whether `decide` has something to decide.
+    var hasUndecided: Bool { pending.values.contains { $0.isEchoed && !$0.isDecided } }
 
     /// Settles who has to confirm what has come back. `living`: the view of this moment, without ourselves; nil as long as it is not complete.
     ///
     /// Not only who is alive *now*: this gateway may have been stopped since, and what would have kept another one alive is still unread behind the echo.
     mutating func decide(living: FleetView.Living?, now: NIODeadline) {
         guard let living else { return }
-        for (sequence, fence) in pending where fence.isEchoed && !fence.isDecided {
-            pending[sequence]?.isDecided = true
-            if fence.since < living.knowsSince { pending[sequence]?.strangers = now + living.assumed }
+        for (sequence, var fence) in pending where fence.isEchoed && !fence.isDecided {
+            fence.isDecided = true
+            if fence.since < living.knowsSince { fence.strangersEnd = now + living.assumed }
             for (edge, staleness, until) in living.edges where until > fence.since && acknowledged[edge] ?? 0 < sequence {
-                pending[sequence]?.waiting[edge] = now + staleness
+                fence.waiting.insert(edge)
+                fence.waitEnd = max(fence.waitEnd, now + staleness)
             }
+            pending[sequence] = fence
         }
     }
 
     /// Everything up to `sequence` has been applied there.
     mutating func heardAcknowledgement(_ edge: String, upTo sequence: UInt64) {
         acknowledged[edge] = max(acknowledged[edge] ?? 0, sequence)
-        for number in pending.keys where number <= sequence { pending[number]?.waiting[edge] = nil }
+        for number in pending.keys where number <= sequence { pending[number]?.waiting.remove(edge) }
     }
 
     /// It has ended properly: with its connections all that it had open.
     mutating func heardFarewell(_ edge: String) {
-        for number in pending.keys { pending[number]?.waiting[edge] = nil }
+        for number in pending.keys { pending[number]?.waiting.remove(edge) }
     }
 
     /// What is decided now: confirmed by everybody, or nobody can know any more.

@@ -81,6 +81,8 @@ struct FleetMachine {
     private var unread = (at: NIODeadline.distantFuture, fleet: false, edges: Set<String>())
     private var subscription: UInt64 = 0
 
+    /// More are several messages: at 2 KiB for the largest fence they stay far below `FleetMessage.byteLimit`.
+    static let fencesPerMessage = 256
     /// Between two attempts to read something of the fleet.
     private static let rereadPause = TimeAmount.milliseconds(100)
 
@@ -116,10 +118,11 @@ struct FleetMachine {
     /// Fences of one tick are one message, acknowledgements to one origin another; these not before what was missed has been made up for.
     mutating func flush() -> [Action] {
         var actions: [Action] = []
-        if !outbox.isEmpty {
-            actions.append(.publish(.fence(origin: settings.edge, outbox), to: nil))
-            outbox.removeAll()
+        for start in stride(from: 0, to: outbox.count, by: Self.fencesPerMessage) {
+            let fences = Array(outbox[start..<min(start + Self.fencesPerMessage, outbox.count)])
+            actions.append(.publish(.fence(origin: settings.edge, fences), to: nil))
         }
+        outbox.removeAll()
         guard lease.isListening else { return actions }
         actions += owed.map { .publish(.acknowledgement(edge: settings.edge, upTo: $0.value), to: $0.key) }
         owed.removeAll()
@@ -245,12 +248,16 @@ struct FleetMachine {
 
     /// When `tick` has to be called at the latest; nil: there is nothing to wait for.
     var due: NIODeadline? {
-        let reread = unread.at == .distantFuture ? nil : unread.at
-        return [lease.due, book.due, silence, reread].compactMap(\.self).min()
+        var due = unread.at
+        if let lease = lease.due { due = min(due, lease) }
+        if let fence = book.due { due = min(due, fence) }
+        if let silence { due = min(due, silence) }
+        return due == .distantFuture ? nil : due
     }
 
     mutating func tick(now: NIODeadline) -> [Action] {
         var actions = lease.tick(now: now).map { [action($0)] } ?? []
+        view.forget(before: min(book.undecidedSince ?? now, now))
         outbox += book.resend(now: now)
         // When the lease has run out, what is open must not go on as if nothing had happened.
         if let due = silence, due <= now {
@@ -267,9 +274,8 @@ struct FleetMachine {
 
     private mutating func settle(_ now: NIODeadline) -> [Action] {
         if silence == nil, lease.leaseEnd > now { silence = lease.leaseEnd }
-        view.forget(before: min(book.undecidedSince ?? now, now))
         guard !book.isEmpty else { return [] }
-        book.decide(living: living(now), now: now)
+        if book.hasUndecided { book.decide(living: living(now), now: now) }
         let (confirmed, failed) = book.settle(now: now)
         return confirmed.map { .confirmed($0) } + failed.map { .unknown($0) }
     }
