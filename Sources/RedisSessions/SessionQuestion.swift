@@ -16,8 +16,8 @@ final class SessionQuestion: RedisRequest {
     private var asked = NIODeadline.uptimeNanoseconds(0)
     private var needsLease = true
     private var tries = 0
-    /// Until then a lease that is about to be had is waited for.
-    private var patienceEnd = NIODeadline.uptimeNanoseconds(0)
+    /// Until then a lease that is about to be had is waited for; nil: there has been no need.
+    private var patienceEnd: NIODeadline?
     private var received = 0
     private var expected = 0
     private var answer = SessionAnswer.active
@@ -34,12 +34,13 @@ final class SessionQuestion: RedisRequest {
         self.waiter = waiter
         self.needsLease = needsLease
         tries = 0
-        patienceEnd = LeaseClock.now() + lookup.patience
+        patienceEnd = nil
         note(reference)
     }
 
     /// Before anything is sent: what is heard from now on may be younger than the answer.
     private func note(_ reference: RedisSessionReference) {
+        let lookup = lookup
         version = reference.sessions.version
         epoch = lookup.epoch
         tries += 1
@@ -77,10 +78,17 @@ final class SessionQuestion: RedisRequest {
         lookup.send(self, reference)
     }
 
+    private var isPatient: Bool {
+        let now = LeaseClock.now(), end = patienceEnd ?? now + lookup.patience
+        patienceEnd = end
+        return now < end
+    }
+
     private func judge(_ reference: RedisSessionReference) {
+        let lookup = lookup
         let counts = !needsLease || lookup.counts(reference)
         // A lease that a flush, a failover or the start has interrupted is there again in a moment; then the question is asked again.
-        if answer != .unavailable, !counts, LeaseClock.now() < patienceEnd { return lookup.askLater(self) }
+        if answer != .unavailable, !counts, isPatient { return lookup.askLater(self) }
         let heard = AnswerRule.Heard(version: reference.sessions.version, epoch: lookup.epoch)
         switch AnswerRule.judge(
             answer, asked: AnswerRule.Heard(version: version, epoch: epoch), now: heard, tries: tries, isFresh: counts)

@@ -37,6 +37,7 @@ final class GatewayLoop {
     private var connections: [ObjectIdentifier: HTTP1Connection] = [:]
     private var looking: RepeatedTask?
     private var spareBuffers: [ByteBuffer] = []
+    private var turn: NIODeadline?
 
     init(index: Int, eventLoop: any EventLoop, shared: GatewayShared, lookup: SessionLookup, snapshot: Snapshot, accessLog: AccessLogBuffer?) {
         self.index = index
@@ -59,7 +60,13 @@ final class GatewayLoop {
 
     // MARK: Time
 
-    var now: NIODeadline { .now() }
+    /// The moment of what is being dealt with: read once for all that follows at once from what one socket has brought.
+    var now: NIODeadline { turn ?? .now() }
+
+    /// To be ended before control goes back to the event loop: nothing else may find an old time.
+    func beginTurn() { turn = .now() }
+
+    func endTurn() { turn = nil }
 
     /// Unix time in seconds, for tokens.
     var unixTime: Double { systemSeconds() }

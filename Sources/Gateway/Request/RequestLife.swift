@@ -246,7 +246,10 @@ final class Exchange: SessionWaiter {
 
     override func sessionAnswered(_ answer: SessionAnswer, from source: SessionAnswerSource) {
         guard state == .session, let reference = remembered?.reference else { return }
-        let now = source == .cache ? sent : loop.now
+        // One that is remembered comes within the turn in which it was asked for.
+        if source == .store { loop.beginTurn() }
+        defer { if source == .store { loop.endTurn() } }
+        let now = loop.now
         loop.counters.sessionAnswered(answer, after: now - sent, source: source)
         switch endedMeanwhile ? .revoked : answer {
         case .active:
