@@ -15,6 +15,7 @@ final class SessionQuestion: RedisRequest {
     private var epoch: UInt64 = 0
     private var asked = NIODeadline.uptimeNanoseconds(0)
     private var needsLease = true
+    private var isUse = true
     private var tries = 0
     /// Until then a lease that is about to be had is waited for; nil: there has been no need.
     private var patienceEnd: NIODeadline?
@@ -29,10 +30,11 @@ final class SessionQuestion: RedisRequest {
     }
 
     /// `needsLease`: not when what is open is asked for again, which is what a new lease waits for.
-    func begin(_ reference: RedisSessionReference, _ waiter: SessionWaiter, needsLease: Bool) {
+    func begin(_ reference: RedisSessionReference, _ waiter: SessionWaiter, needsLease: Bool, isUse: Bool) {
         self.reference = reference
         self.waiter = waiter
         self.needsLease = needsLease
+        self.isUse = isUse
         tries = 0
         patienceEnd = nil
         note(reference)
@@ -44,6 +46,7 @@ final class SessionQuestion: RedisRequest {
         version = reference.sessions.version
         epoch = lookup.epoch
         tries += 1
+        wasAsked = false
         received = 0
         expected = 1 + (reference.commands.revokedBefore == nil ? 0 : 1) + (lookup.remembers && reference.commands.timeLeft != nil ? 1 : 0)
         answer = .active
@@ -70,8 +73,13 @@ final class SessionQuestion: RedisRequest {
         if received == expected { judge(reference) }
     }
 
-    func askAgain() {
+    /// Whether the lease is there now that was about to be had.
+    func lookForLease() {
         guard let reference else { return }
+        guard lookup.counts(reference, needsLease: true) else {
+            if isPatient, lookup.awaitsLease(reference) { return lookup.askLater(self) }
+            return finish(.unavailable, reference)
+        }
         note(reference)
         // What has been tried for want of a lease says nothing of how fast the user's sessions change.
         tries = 1
@@ -86,9 +94,9 @@ final class SessionQuestion: RedisRequest {
 
     private func judge(_ reference: RedisSessionReference) {
         let lookup = lookup
-        let counts = !needsLease || lookup.counts(reference)
+        let counts = lookup.counts(reference, needsLease: needsLease)
         // A lease that a flush, a failover or the start has interrupted is there again in a moment; then the question is asked again.
-        if answer != .unavailable, !counts, isPatient { return lookup.askLater(self) }
+        if needsLease, !counts, answer != .unavailable, isPatient, lookup.awaitsLease(reference) { return lookup.askLater(self) }
         let heard = AnswerRule.Heard(version: reference.sessions.version, epoch: lookup.epoch)
         switch AnswerRule.judge(
             answer, asked: AnswerRule.Heard(version: version, epoch: epoch), now: heard, tries: tries, isFresh: counts)
@@ -97,18 +105,22 @@ final class SessionQuestion: RedisRequest {
             note(reference)
             return lookup.send(self, reference)
         case .use(let judged, let isCurrent):
-            answer = judged
-            if isCurrent, lookup.remembers {
-                reference.answer = answer
+            // Of a node that is about to get the slot nobody hears anything yet.
+            if isCurrent, lookup.remembers, !wasAsked {
+                reference.answer = judged
                 reference.version = version
                 reference.epoch = epoch
                 reference.until = until
             }
+            finish(judged, reference)
         }
-        let waiter = waiter, answer = answer
+    }
+
+    private func finish(_ answer: SessionAnswer, _ reference: RedisSessionReference) {
+        let waiter = waiter
         self.waiter = nil
         self.reference = nil
-        lookup.answered(self, reference, answer, isUse: needsLease)
+        lookup.answered(self, reference, answer, isUse: isUse)
         waiter?.sessionAnswered(answer, from: .store)
     }
 

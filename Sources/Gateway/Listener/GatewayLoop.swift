@@ -56,6 +56,9 @@ final class GatewayLoop {
         self.spareBuffers.reserveCapacity(Self.spareLimit)
         // No grace for what has been seen revoked.
         lookup.onEnding = { [recent] user, session in recent.remove(user: user, session: session) }
+        lookup.onChange = { [recent, unowned lookup] user in
+            for reference in recent.doubt(user) { lookup.confirm(reference, Reconfirmation(recent, reference)) }
+        }
     }
 
     // MARK: Time
@@ -159,8 +162,8 @@ final class GatewayLoop {
     private static let lookInterval = TimeAmount.seconds(1)
 
     private func lookAfterExchanges() {
-        let now = now, unixTime = unixTime
-        for connection in Array(connections.values) { connection.exchange.lookAfter(now: now, unixTime: unixTime) }
+        let unixTime = unixTime
+        for connection in Array(connections.values) { connection.exchange.lookAfter(unixTime: unixTime) }
     }
 }
 
