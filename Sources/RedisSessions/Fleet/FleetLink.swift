@@ -281,8 +281,8 @@ final class FleetLink: @unchecked Sendable {
         }
     }
 
-    /// Of the run of the server that the heartbeats are on.
-    private var serverMark: [UInt8] { Array(String(client.status.serverID, radix: 36).utf8) }
+    /// Of the run of the server that is listened to. Any thread.
+    private var serverMark: [UInt8] { Array(String(lease.serverID, radix: 36).utf8) }
 
     private func currentFleet() async throws(StoreUnavailable) -> (edges: [Edge], undisturbed: TimeAmount) {
         let replies: [RedisReply]
