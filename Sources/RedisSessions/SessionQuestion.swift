@@ -10,16 +10,22 @@ import WallTime
 final class SessionQuestion: RedisRequest {
     private unowned let lookup: RedisSessionLookup
     private var waiter: SessionWaiter?
+    /// Further requests of the same session that came meanwhile; at most one for each that is open.
+    private var joined: [SessionWaiter] = []
     private var reference: RedisSessionReference?
     private var version: UInt64 = 0
     private var epoch: UInt64 = 0
     private var asked = NIODeadline.uptimeNanoseconds(0)
     private var needsLease = true
     private var tries = 0
+    /// The connection was closed under the question, once: an idle one may be, just as it is used again.
+    private var wasLost = false
     /// Until then a lease that is about to be had is waited for.
     private var patienceEnd = NIODeadline.uptimeNanoseconds(0)
     private var received = 0
     private var expected = 0
+    /// When all replies are there, everything is asked once more.
+    private var isRepeated = false
     private var answer = SessionAnswer.active
     private var until = NIODeadline.distantFuture
 
@@ -33,6 +39,8 @@ final class SessionQuestion: RedisRequest {
         self.reference = reference
         self.waiter = waiter
         self.needsLease = needsLease
+        if needsLease, lookup.remembers { reference.question = self }
+        wasLost = false
         tries = 0
         patienceEnd = LeaseClock.now() + lookup.patience
         note(reference)
@@ -44,15 +52,32 @@ final class SessionQuestion: RedisRequest {
         epoch = lookup.epoch
         tries += 1
         received = 0
+        isRepeated = false
         expected = 1 + (reference.commands.revokedBefore == nil ? 0 : 1) + (lookup.remembers && reference.commands.timeLeft != nil ? 1 : 0)
         answer = .active
         until = .distantFuture
         if lookup.remembers { asked = LeaseClock.now() }
     }
 
+    func join(_ waiter: SessionWaiter) { joined.append(waiter) }
+
+    /// Numbers and errors, and where the moment of the last logout-all is asked for, a text or nothing.
+    override func accepts(_ reply: RedisReply) -> Bool {
+        switch reply {
+        case .error: true
+        case .integer: received == 0 || reference?.kind != .revocable
+        case .bulk, .null: received == 1 && reference?.kind == .revocable
+        case .simple, .array: false
+        }
+    }
+
     override func redisCompleted(_ outcome: RedisOutcome) {
         guard let reference else { return }
         received += 1
+        if case .failure(.unavailable(wasSent: true)) = outcome, !wasLost {
+            wasLost = true
+            isRepeated = true
+        }
         let one: SessionAnswer
         if received == 1 {
             one = Self.membership(outcome, revokes: reference.kind == .revocable)
@@ -66,7 +91,10 @@ final class SessionQuestion: RedisRequest {
         case (.revoked, _), (_, .revoked): answer = .revoked
         case (.active, .active): break
         }
-        if received == expected { judge(reference) }
+        guard received == expected else { return }
+        // Asking changes nothing, so it may be done twice; another connection is being made, or this fails at once.
+        if isRepeated { return askAgain() }
+        judge(reference)
     }
 
     func askAgain() {
@@ -97,11 +125,14 @@ final class SessionQuestion: RedisRequest {
                 reference.until = until
             }
         }
-        let waiter = waiter, answer = answer
+        let waiter = waiter, joined = joined, answer = answer
         self.waiter = nil
+        self.joined = []
         self.reference = nil
+        if reference.question === self { reference.question = nil }
         lookup.answered(self, reference, answer, isUse: needsLease)
         waiter?.sessionAnswered(answer, from: .store)
+        for waiter in joined { waiter.sessionAnswered(answer, from: .store) }
     }
 
     /// PTTL: the set's end, counted from before it was asked for; -1: none, -2: there is no set, which the membership says, too.
