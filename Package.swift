@@ -78,7 +78,9 @@ let package = Package(
             dependencies: ["Sessions", "RedisSessions", "RedisClient", "TestSupport", .product(name: "NIOEmbedded", package: "swift-nio")]),
         .testTarget(
             name: "SimulationTests",
-            dependencies: ["RedisSessions", "Sessions", "RedisClient", "TestSupport", .product(name: "NIOEmbedded", package: "swift-nio")] + nio),
+            dependencies: ["RedisSessions", "Sessions", "RedisClient", "TestSupport", .product(name: "NIOEmbedded", package: "swift-nio")] + nio,
+            // Ten thousand worlds take minutes without.
+            swiftSettings: [.unsafeFlags(["-O"], .when(configuration: .debug))]),
         .testTarget(
             name: "GatewayTests",
             dependencies: [
@@ -102,3 +104,9 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+// Accesses to a class's properties are checked for overlap at run time, which is a fifth of the instructions of a request. The tests run with the checks;
+// a release is built without (the Makefile does so for the libraries, too).
+for target in package.targets where target.type != .test && target.type != .system {
+    target.swiftSettings = (target.swiftSettings ?? []) + [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]
+}

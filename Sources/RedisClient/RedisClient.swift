@@ -123,6 +123,12 @@ package final class RedisClient: @unchecked Sendable {
         }
     }
 
+    /// On the loop: gives the connection up and makes another; what is outstanding fails.
+    package func reconnect(reason: String) {
+        eventLoop.assertInEventLoop()
+        lost(machine.connection, reason: reason)
+    }
+
     // MARK: What the connection tells
 
     func connected(_ handler: RedisConnectionHandler, _ id: ConnectionMachine<RedisRequest>.ConnectionID) {

@@ -119,6 +119,13 @@ package final class RedisConnections: @unchecked Sendable {
         return owner(of: slot)?.client.status.serverID
     }
 
+    /// Makes a new connection to the slot's primary where the present one leads to another server than this: behind its address there is another one now.
+    /// On the loop.
+    package func reconnect(_ slot: RedisSlot, to serverID: UInt64) {
+        guard let client = single ?? owner(of: slot)?.client, client.isConnected, client.status.serverID != serverID else { return }
+        client.reconnect(reason: "another server has its address")
+    }
+
     /// The client for a primary, which answers for that one alone and follows no redirection; nil when it is none any more. On the loop.
     package func client(of id: RedisPrimary.ID) -> RedisClient? {
         eventLoop.assertInEventLoop()

@@ -68,6 +68,9 @@ public enum RedisOutcome: Sendable, Equatable {
 
 /// Who waits for a command's outcome. A class and not a closure, so that sending allocates nothing.
 open class RedisRequest {
+    /// A reply came from a node that has been given the slot only for this command (ASK). Stays so until the owner sets it back.
+    public final var wasAsked = false
+
     public init() {}
 
     /// Called exactly once for each `send`, on the client's event loop; a refusal (not connected) comes before `send` returns.

@@ -21,6 +21,7 @@ final class RoutedRequest: RedisRequest {
     private var isUnderWay = false
     private var rule = RedirectionRule()
     private var source: RedisConfiguration.Address?
+    private var isAsking = false
     private var deadline = NIODeadline.distantFuture
     private var timer: Scheduled<Void>?
     private var pause: Scheduled<Void>?
@@ -60,6 +61,7 @@ final class RoutedRequest: RedisRequest {
     private func send(to node: RedisConnections.Node, asking: Bool) {
         guard let command else { return }
         source = node.address
+        isAsking = asking
         isUnderWay = true
         // A refusal comes before `send` returns, after which this may be on its way with another command.
         guard !rest.isEmpty else { return node.send(command, asking: asking, self) }
@@ -115,13 +117,14 @@ final class RoutedRequest: RedisRequest {
     }
 
     private func finish(_ outcome: RedisOutcome, all: [RedisOutcome]? = nil) {
-        let (request, completion, count) = (request, wholeCompletion, rest.count + 1)
+        let (request, completion, count, isAsking) = (request, wholeCompletion, rest.count + 1, isAsking)
         self.request = nil
         wholeCompletion = nil
         if !isUnderWay { recycle() }
         if let completion {
             completion(all ?? Array(repeating: outcome, count: count))
         } else {
+            if isAsking { request?.wasAsked = true }
             request?.redisCompleted(outcome)
         }
     }

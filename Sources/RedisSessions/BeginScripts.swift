@@ -105,6 +105,7 @@ extension SessionScripts {
             if not (current or previous or ARGV[6] == '1') then return {'unknown'} end
             local in_window = previous and now - (tonumber(known[6]) or 0) < tonumber(ARGV[7])
             if redis.call('SISMEMBER', K[1], sid) == 0 then
+              again(K[2])
               -- Once its time is over anybody may have taken it out of the set; that is not what ended it.
               local by_time = (current or in_window) and is(K[6], 'zset') and ending(known, K[6], now, retain) == 'time'
               return {by_time and 'expired' or 'ended'}

@@ -18,6 +18,7 @@ extension SessionScripts {
               return 1
             end
             if redis.call('EXISTS', K[2]) == 0 then return 0 end
+            again(K[2])
             if is(K[2], 'hash') and is(K[6], 'zset') then
               local known = redis.call('HMGET', K[2], 'created_at', 'expires_at', 'revoked_at')
               if ending(known, K[6], now, retain) == 'forgotten' then return 0 end
@@ -55,6 +56,7 @@ extension SessionScripts {
             redis.call('UNLINK', K[1], K[2], K[3])
             -- Nothing in the index is told for longer from now on.
             if life(K[6]) > now + retain then redis.call('PEXPIREAT', K[6], now + retain) end
+            again(K[4])
             if count > 0 and is(K[4], 'zset') then
               local was = life(K[4])
               local untold = redis.call('ZREVRANGEBYSCORE', K[4], now - retain, '-inf', 'WITHSCORES', 'LIMIT', 0, 1)

@@ -15,7 +15,7 @@ import WallTime
 /// shows whether Redis answers while there is no traffic.
 final class EndSweep: Sendable {
     private static let interval = Duration.seconds(1)
-    /// Users looked at in one go; when there were as many, the next go follows at once.
+    /// Users looked at in one go.
     private static let batch = 100
 
     private let connections: RedisConnections
@@ -30,8 +30,7 @@ final class EndSweep: Sendable {
     func start() {
         let task = Task { [self] in
             while !Task.isCancelled {
-                var count = Self.batch
-                while count == Self.batch, !Task.isCancelled { count = (try? await sweep()) ?? 0 }
+                try? await sweep()
                 try? await Task.sleep(for: Self.interval)
             }
         }
@@ -58,25 +57,37 @@ final class EndSweep: Sendable {
         _ = try? await connections.runForUser(SessionScripts.dropEnded, keys: all, arguments: [digits(systemTime())])
     }
 
-    /// Returns how many users were due and are settled: one that cannot be (a key of another type) is tried again after a pause.
-    private func sweep() async throws -> Int {
+    /// Settles all that are due: whoever cannot be now (a key of another type, a primary that is away) keeps nobody else, and is tried again after a pause.
+    private func sweep() async throws {
         let now = systemTime()
-        let due = try await connections.call(
-            RedisCommand([
-                Array("ZRANGEBYSCORE".utf8), keys.due, Array("-inf".utf8), digits(now), Array("LIMIT".utf8), Array("0".utf8),
-                digits(Int64(Self.batch)), Array("WITHSCORES".utf8),
-            ]), slot: RedisSlot(key: keys.due))
-        guard case .array(let entries) = due else { return 0 }
+        // How many stand before those that have not been looked at yet.
+        var unsettled = 0
+        while !Task.isCancelled {
+            let due = try await connections.call(
+                RedisCommand([
+                    Array("ZRANGEBYSCORE".utf8), keys.due, Array("-inf".utf8), digits(now), Array("LIMIT".utf8), digits(Int64(unsettled)),
+                    digits(Int64(Self.batch)), Array("WITHSCORES".utf8),
+                ]), slot: RedisSlot(key: keys.due))
+            guard case .array(let entries) = due else { return }
+            unsettled += entries.count / 2 - (await settle(entries, now))
+            if entries.count < 2 * Self.batch { return }
+        }
+    }
+
+    /// Returns how many of them are settled.
+    private func settle(_ entries: [RedisReply], _ now: UnixMilliseconds) async -> Int {
         var settled = 0
         for index in stride(from: 0, to: entries.count - 1, by: 2) {
             guard let tag = entries[index].bytes, let score = entries[index + 1].bytes else { continue }
             let sessions = keys.prefix + Array("sessions:".utf8) + tag
             let ends = keys.prefix + Array("ends:".utf8) + tag
             let begins = keys.prefix + Array("begins:".utf8) + tag
-            let next = try await connections.runForUser(SessionScripts.dropEnded, keys: [sessions, ends, begins], arguments: [digits(now)]).first
+            let next = try? await connections.runForUser(SessionScripts.dropEnded, keys: [sessions, ends, begins], arguments: [digits(now)]).first
             guard case .integer(let next)? = next else { continue }
             // Until here the entry stood as it was, so that a gateway that is lost on the way leaves it to the others.
-            _ = try await connections.run(SessionScripts.settle, keys: [keys.due], arguments: [tag, score, digits(next)])
+            guard let done = try? await connections.run(SessionScripts.settle, keys: [keys.due], arguments: [tag, score, digits(next)]).first,
+                case .integer = done
+            else { continue }
             settled += 1
         }
         return settled

@@ -17,6 +17,9 @@ final class RedisSessionReference: SessionReference {
     var epoch: UInt64 = 0
     var until = NIODeadline.distantFuture
 
+    /// A question about what is open of it waits to be sent, so that another one would say nothing more.
+    var isRecheckQueued = false
+
     /// When the session's time is over, as far as that is known (`RedisSessionLookup.lookAfter`).
     var end = SessionEnd.unknown
     enum SessionEnd { case unknown, asked, none, at(NIODeadline) }
@@ -88,6 +91,10 @@ final class RedisSessionLookup: SessionLookup {
         send(reference, waiter)
     }
 
+    override func confirm(_ reference: SessionReference, _ waiter: SessionWaiter) {
+        send(unsafeDowncast(reference, to: RedisSessionReference.self), waiter, isUse: false)
+    }
+
     override func isFresh(_ reference: SessionReference) -> Bool {
         let reference = unsafeDowncast(reference, to: RedisSessionReference.self)
         guard let lease = leases.lease(for: reference.commands.slot) else { return false }
@@ -95,9 +102,23 @@ final class RedisSessionLookup: SessionLookup {
     }
 
     /// Whether an answer that has just come counts: from the very server that the lease is of, as another one may have its address by now.
-    func counts(_ reference: RedisSessionReference) -> Bool {
-        guard let server = connections.serverID(of: reference.commands.slot), let lease = leases.lease(ofServer: server) else { return false }
-        return LeaseClock.now() < lease.answersUntil
+    ///
+    /// `needsLease`: not where a lease is about to be had, and what is open has to be asked for before.
+    func counts(_ reference: RedisSessionReference, needsLease: Bool) -> Bool {
+        let slot = reference.commands.slot
+        guard let server = connections.serverID(of: slot) else { return false }
+        guard let lease = leases.lease(ofServer: server) else {
+            // What is listened to is elsewhere: a name that has moved, while this connection has not.
+            if let listened = leases.lease(for: slot), listened.isListening { connections.reconnect(slot, to: listened.serverID) }
+            return false
+        }
+        return needsLease ? LeaseClock.now() < lease.answersUntil : lease.isListening
+    }
+
+    /// Whether a lease may be there in a moment: it has not been missing for longer than that.
+    func awaitsLease(_ reference: RedisSessionReference) -> Bool {
+        guard let lease = leases.lease(for: reference.commands.slot) else { return true }
+        return LeaseClock.now() - lease.missingSince < patience
     }
 
     private func remembered(_ reference: RedisSessionReference) -> SessionAnswer? {
@@ -107,9 +128,10 @@ final class RedisSessionLookup: SessionLookup {
         return now < lease.memoryUntil && now < reference.until ? answer : nil
     }
 
-    private func send(_ reference: RedisSessionReference, _ waiter: SessionWaiter, needsLease: Bool = true) {
+    /// `isUse`: a request is made with the session.
+    private func send(_ reference: RedisSessionReference, _ waiter: SessionWaiter, needsLease: Bool = true, isUse: Bool = true) {
         let question = spare.popLast() ?? SessionQuestion(self)
-        question.begin(reference, waiter, needsLease: needsLease)
+        question.begin(reference, waiter, needsLease: needsLease, isUse: isUse)
         send(question, reference)
     }
 
@@ -123,10 +145,9 @@ final class RedisSessionLookup: SessionLookup {
 
     func askLater(_ question: SessionQuestion) {
         let bound = NIOLoopBound(question, eventLoop: eventLoop)
-        eventLoop.scheduleTask(in: Self.leasePause) { bound.value.askAgain() }
+        eventLoop.scheduleTask(in: Self.leasePause) { bound.value.lookForLease() }
     }
 
-    /// `isUse`: a request is made with the session.
     func answered(_ question: SessionQuestion, _ reference: RedisSessionReference, _ answer: SessionAnswer, isUse: Bool) {
         if isUse, answer == .active { notes.note(reference) }
         if spare.count < Self.spareLimit { spare.append(question) }
@@ -170,7 +191,13 @@ extension RedisSessionLookup {
     /// From now on these leases count: primaries have changed, or `revocation.max_staleness`.
     func use(_ leases: LeaseMap) {
         epoch &+= 1
+        let before = self.leases
         self.leases = leases
+        // What was changed on a primary before it was listened to, nobody has told.
+        for sessions in knownUsers where sessions.isHeld {
+            let slot = keys.slot(of: sessions.user)
+            if before.primary(of: slot) != leases.primary(of: slot) { recheck(sessions, for: nil) }
+        }
     }
 
     /// Nothing that was asked for before counts any more.
@@ -182,25 +209,29 @@ extension RedisSessionLookup {
         for sessions in knownUsers where sessions.isHeld { recheck(sessions, for: nil) }
     }
 
-    /// As `forgetEverything`; the future succeeds when everything that is open has an answer.
-    func verify() -> EventLoopFuture<Void> {
+    /// As `forgetEverything`; the future succeeds when everything that is open of this primary's users has an answer. Nil: there is one for all.
+    func verify(_ primary: RedisConfiguration.Address?) -> EventLoopFuture<Void> {
         epoch &+= 1
         let promise = eventLoop.makePromise(of: Void.self)
         let verification = Verification(promise)
-        for sessions in knownUsers where sessions.isHeld { recheck(sessions, for: verification) }
+        for sessions in knownUsers where sessions.isHeld {
+            // Others' may not answer, which must not keep this one's lease.
+            if let primary, let own = leases.primary(of: keys.slot(of: sessions.user)), own != primary { continue }
+            recheck(sessions, for: verification)
+        }
         verification.began()
         return promise.futureResult
     }
 
     /// Something of the user's sessions has changed, nobody says what.
     func changed(_ user: UserID) {
-        guard let sessions = knownSessions(of: user) else { return }
-        sessions.change()
-        if sessions.isHeld { recheck(sessions, for: nil) }
+        knownSessions(of: user)?.change()
+        onChange?(user)
+        if let sessions = knownSessions(of: user), sessions.isHeld { recheck(sessions, for: nil) }
     }
 
-    /// All of the user's sessions have been ended, and others may have begun since: whatever is open is asked for again, and ended where there is no
-    /// answer, as nobody goes on waiting for one. The future succeeds when that is done.
+    /// All of the user's sessions have been ended, and others may have begun since: whatever is open is asked for again, before all others, and ended
+    /// where there is no answer, as nobody goes on waiting for one. The future succeeds when that is done.
     func allEnded(of user: UserID) -> EventLoopFuture<Void> {
         onEnding?(user, nil)
         guard let sessions = knownSessions(of: user) else { return eventLoop.makeSucceededVoidFuture() }
@@ -226,8 +257,15 @@ extension RedisSessionLookup {
 
     private func recheck(_ sessions: UserSessions, for verification: Verification?) {
         for reference in sessions.heldReferences() {
-            verification?.left += 1
-            rechecks.append(Recheck(self, unsafeDowncast(reference, to: RedisSessionReference.self), verification))
+            let reference = unsafeDowncast(reference, to: RedisSessionReference.self)
+            let recheck = Recheck(self, reference, verification)
+            if let verification {
+                verification.left += 1
+                if verification.isPatient { rechecks.append(recheck) } else { rechecks.prepend(recheck) }
+            } else if !reference.isRecheckQueued {
+                reference.isRecheckQueued = true
+                rechecks.append(recheck)
+            }
         }
         sendRechecks()
     }
@@ -235,7 +273,8 @@ extension RedisSessionLookup {
     private func sendRechecks() {
         while rechecksUnderWay < Self.recheckLimit, let recheck = rechecks.popFirst() {
             rechecksUnderWay += 1
-            send(recheck.reference, recheck, needsLease: false)
+            if recheck.verification == nil { recheck.reference.isRecheckQueued = false }
+            send(recheck.reference, recheck, needsLease: false, isUse: false)
         }
     }
 
@@ -243,28 +282,37 @@ extension RedisSessionLookup {
         rechecksUnderWay -= 1
         let reference = recheck.reference
         switch answer {
-        case .unavailable where !(recheck.verification?.isPatient ?? true): reference.sessions.tellHolders(of: reference.session, .storeSilent)
+        case .unavailable where recheck.verification.map { !$0.isPatient } ?? false: end(reference, .unconfirmed)
         case .unavailable where reference.sessions.isHeld:
             // Nobody has said that it ended, and nobody that it has not.
-            let bound = NIOLoopBound((lookup: self, recheck: recheck), eventLoop: eventLoop)
-            eventLoop.scheduleTask(in: Self.recheckPause) {
-                let (lookup, recheck) = bound.value
-                lookup.rechecks.append(recheck)
-                lookup.sendRechecks()
-            }
-            return
-        case .revoked: end(reference.session, of: reference.user, reference.isOver ? .expired : .revoked)
+            if scheduleAgain(recheck) { return sendRechecks() }
+        case .revoked: end(reference, reference.isOver ? .expired : .revoked)
         case .active, .unavailable: break
         }
         recheck.verification?.done()
         sendRechecks()
     }
+
+    /// False: another one is queued, which will say as much.
+    private func scheduleAgain(_ recheck: Recheck) -> Bool {
+        if recheck.verification == nil {
+            if recheck.reference.isRecheckQueued { return false }
+            recheck.reference.isRecheckQueued = true
+        }
+        let bound = NIOLoopBound((lookup: self, recheck: recheck), eventLoop: eventLoop)
+        eventLoop.scheduleTask(in: Self.recheckPause) {
+            let (lookup, recheck) = bound.value
+            lookup.rechecks.append(recheck)
+            lookup.sendRechecks()
+        }
+        return true
+    }
 }
 
 extension SessionLoops where Lookup == RedisSessionLookup {
     /// The future succeeds, on `eventLoop`, when everything that is open on any loop has an answer.
-    func verify(on eventLoop: any EventLoop) -> EventLoopFuture<Void> {
-        flatOnEach(eventLoop) { $0.verify() }
+    func verify(_ primary: RedisConfiguration.Address?, on eventLoop: any EventLoop) -> EventLoopFuture<Void> {
+        flatOnEach(eventLoop) { $0.verify(primary) }
     }
 
     /// As `RedisSessionLookup.allEnded`, on every loop.

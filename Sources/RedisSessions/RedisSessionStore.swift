@@ -76,7 +76,7 @@ package final class RedisSessionStore: SessionStore {
             Task { await sweep.dropEnded(of: user) }
         }
         loops.add(lookup)
-        fleet.publish()
+        fleet.publishSoon()
         return lookup
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
+import RedisClient
 import Sessions
 
 /// The names of everything that is kept in Redis (contract §7). All keys of a user share its slot.
@@ -50,6 +51,9 @@ struct SessionKeys: Sendable {
 
     /// Stream: a copy of the audit log (`AuditStream`).
     var audit: [UInt8] { prefix + Array("audit".utf8) }
+
+    /// Of all keys of the user.
+    func slot(of user: UserID) -> RedisSlot { RedisSlot(key: tag(user)) }
 
     // MARK: The fleet
 

@@ -17,11 +17,12 @@ final class SessionQuestion: RedisRequest {
     private var epoch: UInt64 = 0
     private var asked = NIODeadline.uptimeNanoseconds(0)
     private var needsLease = true
+    private var isUse = true
     private var tries = 0
     /// The connection was closed under the question, once: an idle one may be, just as it is used again.
     private var wasLost = false
-    /// Until then a lease that is about to be had is waited for.
-    private var patienceEnd = NIODeadline.uptimeNanoseconds(0)
+    /// Until then a lease that is about to be had is waited for; nil: there has been no need.
+    private var patienceEnd: NIODeadline?
     private var received = 0
     private var expected = 0
     /// When all replies are there, everything is asked once more.
@@ -35,22 +36,25 @@ final class SessionQuestion: RedisRequest {
     }
 
     /// `needsLease`: not when what is open is asked for again, which is what a new lease waits for.
-    func begin(_ reference: RedisSessionReference, _ waiter: SessionWaiter, needsLease: Bool) {
+    func begin(_ reference: RedisSessionReference, _ waiter: SessionWaiter, needsLease: Bool, isUse: Bool) {
         self.reference = reference
         self.waiter = waiter
         self.needsLease = needsLease
-        if needsLease, lookup.remembers { reference.question = self }
+        self.isUse = isUse
+        if isUse, lookup.remembers { reference.question = self }
         wasLost = false
         tries = 0
-        patienceEnd = LeaseClock.now() + lookup.patience
+        patienceEnd = nil
         note(reference)
     }
 
     /// Before anything is sent: what is heard from now on may be younger than the answer.
     private func note(_ reference: RedisSessionReference) {
+        let lookup = lookup
         version = reference.sessions.version
         epoch = lookup.epoch
         tries += 1
+        wasAsked = false
         received = 0
         isRepeated = false
         expected = 1 + (reference.commands.revokedBefore == nil ? 0 : 1) + (lookup.remembers && reference.commands.timeLeft != nil ? 1 : 0)
@@ -93,22 +97,37 @@ final class SessionQuestion: RedisRequest {
         }
         guard received == expected else { return }
         // Asking changes nothing, so it may be done twice; another connection is being made, or this fails at once.
-        if isRepeated { return askAgain() }
+        if isRepeated {
+            note(reference)
+            return lookup.send(self, reference)
+        }
         judge(reference)
     }
 
-    func askAgain() {
+    /// Whether the lease is there now that was about to be had.
+    func lookForLease() {
         guard let reference else { return }
+        guard lookup.counts(reference, needsLease: true) else {
+            if isPatient, lookup.awaitsLease(reference) { return lookup.askLater(self) }
+            return finish(.unavailable, reference, isForAll: true)
+        }
         note(reference)
         // What has been tried for want of a lease says nothing of how fast the user's sessions change.
         tries = 1
         lookup.send(self, reference)
     }
 
+    private var isPatient: Bool {
+        let now = LeaseClock.now(), end = patienceEnd ?? now + lookup.patience
+        patienceEnd = end
+        return now < end
+    }
+
     private func judge(_ reference: RedisSessionReference) {
-        let counts = !needsLease || lookup.counts(reference)
+        let lookup = lookup
+        let counts = lookup.counts(reference, needsLease: needsLease)
         // A lease that a flush, a failover or the start has interrupted is there again in a moment; then the question is asked again.
-        if answer != .unavailable, !counts, LeaseClock.now() < patienceEnd { return lookup.askLater(self) }
+        if needsLease, !counts, answer != .unavailable, isPatient, lookup.awaitsLease(reference) { return lookup.askLater(self) }
         let heard = AnswerRule.Heard(version: reference.sessions.version, epoch: lookup.epoch)
         switch AnswerRule.judge(
             answer, asked: AnswerRule.Heard(version: version, epoch: epoch), now: heard, tries: tries, isFresh: counts)
@@ -117,22 +136,29 @@ final class SessionQuestion: RedisRequest {
             note(reference)
             return lookup.send(self, reference)
         case .use(let judged, let isCurrent):
-            answer = judged
-            if isCurrent, lookup.remembers {
-                reference.answer = answer
+            // Of a node that is about to get the slot nobody hears anything yet.
+            if isCurrent, lookup.remembers, !wasAsked {
+                reference.answer = judged
                 reference.version = version
                 reference.epoch = epoch
                 reference.until = until
             }
+            finish(judged, reference, isForAll: isCurrent && !wasAsked || judged == .unavailable)
         }
-        let waiter = waiter, joined = joined, answer = answer
+    }
+
+    /// `isForAll`: it is worth as much to those that came later; else they ask for themselves.
+    private func finish(_ answer: SessionAnswer, _ reference: RedisSessionReference, isForAll: Bool) {
+        let waiter = waiter, joined = joined, lookup = lookup
         self.waiter = nil
         self.joined = []
         self.reference = nil
         if reference.question === self { reference.question = nil }
-        lookup.answered(self, reference, answer, isUse: needsLease)
+        lookup.answered(self, reference, answer, isUse: isUse)
         waiter?.sessionAnswered(answer, from: .store)
-        for waiter in joined { waiter.sessionAnswered(answer, from: .store) }
+        for waiter in joined {
+            if isForAll { waiter.sessionAnswered(answer, from: .store) } else { lookup.ask(reference, waiter) }
+        }
     }
 
     /// PTTL: the set's end, counted from before it was asked for; -1: none, -2: there is no set, which the membership says, too.

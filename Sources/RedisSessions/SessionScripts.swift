@@ -18,6 +18,8 @@ enum SessionScripts {
     /// - `is(key, kind)`: the key is of that type, or not there. `wrong`: the reply where it is not.
     /// - `life(key)`, `keep(key, life before, at)`: a key lives as long as its longest entry; one that another program made without an end keeps living
     ///   without.
+    /// - `again(key)`: has the key's end replicated once more. WAIT counts what its own connection has written last: after a logout that was ended
+    ///   before, and perhaps not replicated, that has to be something.
     /// - `record_key(prefix, sid)`: as `SessionKeys.record`. These keys are of the user's slot like the declared ones.
     /// - `drop_ended`: takes ids out of the set whose time is over, at most 1000 at once.
     /// - `remember`: writes down that a session which has been taken out of the set was ended, for as long as that is told.
@@ -38,6 +40,10 @@ enum SessionScripts {
         local function life(key) return redis.call('PEXPIRETIME', key) end
         local function keep(key, was, at)
           if was ~= -1 then redis.call('PEXPIREAT', key, math.max(was, at)) end
+        end
+        local function again(key)
+          local at = life(key)
+          if at > 0 then redis.call('PEXPIREAT', key, at) end
         end
         local function record_key(prefix, sid)
           return prefix .. string.gsub(sid, '[^A-Za-z0-9._@-]', function(c) return string.format('%%%02X', string.byte(c)) end)

@@ -27,6 +27,8 @@ public enum SessionEnding: Sendable, Equatable {
     case expired
     /// Nobody can say any more whether it is active: the store has been silent for `revocation.max_staleness`.
     case storeSilent
+    /// Sessions of its user have been ended, and whether it is one of them cannot be known. A fault, and no grace is given: it may be.
+    case unconfirmed
 }
 
 /// Who asked. A class and not a closure, so that asking allocates nothing.
@@ -59,6 +61,8 @@ open class SessionLookup {
 
     /// Told of every ending, before those that hold the session are.
     public final var onEnding: ((_ user: UserID, _ session: String?) -> Void)?
+    /// Told when something of the user's sessions has changed, and nobody says what.
+    public final var onChange: ((_ user: UserID) -> Void)?
 
     package final let eventLoop: any EventLoop
     private var watched: [UserSessions] = []
@@ -79,6 +83,9 @@ open class SessionLookup {
     open func ask(_ reference: SessionReference, _ waiter: SessionWaiter) {
         preconditionFailure("a subclass overrides this")
     }
+
+    /// As `ask`, where nobody uses the session.
+    open func confirm(_ reference: SessionReference, _ waiter: SessionWaiter) { ask(reference, waiter) }
 
     /// Whether what was answered `active` may still be acted on now, by whoever holds it: the store has not been silent for too long.
     open func isFresh(_ reference: SessionReference) -> Bool { true }
@@ -145,6 +152,13 @@ open class SessionLookup {
         guard let known = users[user] else { return }
         known.change()
         known.tellHolders(of: session, ending)
+    }
+
+    /// Ends what is open of what `asked` is about, for which the store has said so.
+    package final func end(_ asked: SessionReference, _ ending: SessionEnding) {
+        if ending == .revoked || ending == .expired { onEnding?(asked.user, asked.session) }
+        asked.sessions.change()
+        asked.sessions.tellHolders(of: asked, ending)
     }
 }
 

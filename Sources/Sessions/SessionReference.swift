@@ -67,7 +67,21 @@ open class SessionReference {
         sessions.referenceMade()
     }
 
+    /// Whether both ask the same: all tokens of a registered session do, of a revocable one those of one time.
+    package final func asksTheSame(as other: SessionReference) -> Bool { question == other.question }
+
+    final var question: SessionQuestionKey {
+        SessionQuestionKey(session: ExactText(session), kind: kind, issuedAt: kind == .revocable ? issuedAt : nil)
+    }
+
     deinit { sessions.referenceGone() }
+}
+
+/// What one user's references are told apart by.
+struct SessionQuestionKey: Hashable {
+    var session: ExactText
+    var kind: SessionKind
+    var issuedAt: Int64?
 }
 
 @available(*, unavailable)

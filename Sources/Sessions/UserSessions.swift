@@ -60,10 +60,17 @@ public final class UserSessions {
         }
     }
 
-    /// One reference for each session that is held now.
+    /// Tells those that hold what `asked` is about.
+    func tellHolders(of asked: SessionReference, _ ending: SessionEnding) {
+        for (waiter, reference) in holders() where reference.asksTheSame(as: asked) {
+            if waiter.heldReference === reference { waiter.sessionEnded(ending) }
+        }
+    }
+
+    /// One reference for each question about what is held now.
     package func heldReferences() -> [SessionReference] {
-        var seen: Set<ExactText> = []
-        return holders().compactMap { seen.insert(ExactText($0.reference.session)).inserted ? $0.reference : nil }
+        var seen: Set<SessionQuestionKey> = []
+        return holders().compactMap { seen.insert($0.reference.question).inserted ? $0.reference : nil }
     }
 
     private func holders() -> [(waiter: SessionWaiter, reference: SessionReference)] {

@@ -148,7 +148,10 @@ struct FenceBookTests {
         #expect(book.resend(now: start + .milliseconds(99)).isEmpty)
         #expect(book.resend(now: start + .milliseconds(100)).map(\.sequence) == [1])
         #expect(book.resend(now: start + .milliseconds(150)).isEmpty)
-        #expect(book.due == start + .milliseconds(200))
+        #expect(book.due == start + .milliseconds(300))
+        #expect(book.resend(now: start + .milliseconds(299)).isEmpty)
+        #expect(book.resend(now: start + .milliseconds(300)).map(\.sequence) == [1])
+        #expect(book.due == start + .milliseconds(700))
     }
 
     @Test("nothing is due when nothing is pending")

@@ -169,11 +169,11 @@ final class SimulatedLookup: SessionLookup {
         guard let reference = reference as? SimulatedReference else { return }
         send(reference, tries: 1, needsLease: false) { [self] answer in
             switch answer {
-            case .unavailable where !isPatient: reference.sessions.tellHolders(of: reference.session, .storeSilent)
+            case .unavailable where !isPatient: end(reference, .unconfirmed)
             case .unavailable where reference.sessions.isHeld:
                 gateway.simulation.after(.milliseconds(20)) { [self] in gateway.enter { [self] in recheck(reference, body) } }
                 return
-            case .revoked: end(reference.session, of: reference.user, .revoked)
+            case .revoked: end(reference, .revoked)
             case .active, .unavailable: break
             }
             body()
@@ -220,7 +220,7 @@ final class SimulatedExchange: SessionWaiter {
 
     override func sessionEnded(_ ending: SessionEnding) {
         switch ending {
-        case .storeSilent: end()
+        case .storeSilent, .unconfirmed: end()
         case .revoked, .expired:
             gateway.world.refused(session, by: gateway.name)
             if isForwarded { end() } else { endedMeanwhile = true }

@@ -3,7 +3,7 @@
 # SPDX-FileCopyrightText: The Portcullis authors
 """CPU per request of Portcullis beside nginx that only proxies, in one run on this machine.
 
-    bench/compare/compare.py [--binary PATH] [--repeats 5] [--seconds 5] [--json FILE]
+    bench/compare/compare.py [--binary PATH] [--repeats 5] [--seconds 5] [--users N] [--json FILE]
 
 The proxy has CPU 0 and one worker; the service (nginx, 1 KiB), Redis and the load (wrk, 64 connections) have CPU 1. Each subject must do what it
 claims before it is measured: a good token 200, rubbish 401, a revoked session 401 where sessions are asked for. Subjects take turns, so that drift
@@ -41,7 +41,7 @@ class World:
 
     def __init__(self, binary, folder):
         self.binary, self.folder, self.processes = binary, folder, []
-        names = ["service", "redis", "nginx", "strict", "strict_admin", "unchecked", "unchecked_admin"]
+        names = ["service", "redis", "nginx", "strict", "strict_admin", "tracked", "tracked_admin", "unchecked", "unchecked_admin"]
         self.ports = dict(zip(names, free_ports(len(names))))
 
     def start(self, name, command, cpu, port):
@@ -57,10 +57,10 @@ class World:
         path.write_text(text)
         return self.start(f"nginx-{role}", ["nginx", "-e", str(self.folder / f"nginx-{role}.log"), "-c", str(path)], cpu, port)
 
-    def portcullis(self, name, own, issuers):
+    def portcullis(self, name, own, issuers, mode="strict"):
         text = (HERE / "portcullis.yaml").read_text().format(
             port=self.ports[name], admin=self.ports[f"{name}_admin"], token="measure", redis=self.ports["redis"],
-            service=self.ports["service"], own=own, issuers=issuers)
+            service=self.ports["service"], own=own, issuers=issuers, mode=mode)
         path = self.folder / f"{name}.yaml"
         path.write_text(text)
         return self.start(name, [self.binary, "serve", "--config", str(path)], 0, self.ports[name])
@@ -117,11 +117,26 @@ def load(port, seconds, tokens, token_file):
     return int(re.search(r"(\d+) requests in", output)[1])
 
 
+def fill(port, users):
+    """Other users' sessions, as the gateway would have made them."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        for first in range(0, users, 1000):
+            numbers = range(first, min(first + 1000, users))
+            connection.sendall(b"".join(b"SADD portcullis:sessions:{other%d} a%d b%d c%d\r\n" % (n, n, n, n) for n in numbers))
+            answered = 0
+            while answered < len(numbers):
+                part = connection.recv(65536)
+                if not part or b"-" in part:
+                    sys.exit(f"Redis did not take the users: {part[:80]!r}")
+                answered += part.count(b"\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default=str(HERE.parent.parent / ".build/release/portcullis"))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--users", type=int, default=0, help="other users in Redis, with three sessions each")
     parser.add_argument("--json")
     options = parser.parse_args()
     for tool in ("nginx", "wrk", "redis-server", "openssl", "taskset", options.binary):
@@ -146,10 +161,13 @@ def measure(world, options):
     world.start("redis", ["redis-server", "--port", str(ports["redis"]), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)], 1, ports["redis"])
     plain = world.nginx("plain", ports["nginx"], 'proxy_pass http://service; proxy_http_version 1.1; proxy_set_header Connection "";', 0)
     strict = world.portcullis("strict", "compare", "[]")
+    tracked = world.portcullis("tracked", "compare", "[]", "tracked")
     unchecked = world.portcullis(
         "unchecked", "nobody",
         '[{name: compare, issuer: compare, audiences: [portcullis], algorithms: [RS256], public_key: {file: public.pem}, sessions: unchecked}]')
 
+    if options.users:
+        fill(ports["redis"], options.users)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         tokens = [answer["access_token"] for answer in pool.map(lambda n: world.admin("POST", f"/v1/users/user{n}/sessions"), range(SESSIONS))]
     token_file = folder / "tokens"
@@ -157,15 +175,17 @@ def measure(world, options):
 
     revoked = world.admin("POST", "/v1/users/revoked/sessions")
     world.admin("DELETE", f"/v1/users/revoked/sessions/{revoked['session_id']}")
-    for subject, expected in (("nginx", (200, 200, 200)), ("strict", (200, 401, 401)), ("unchecked", (200, 401, 200))):
+    for subject, expected in (("nginx", (200, 200, 200)), ("strict", (200, 401, 401)), ("tracked", (200, 401, 401)), ("unchecked", (200, 401, 200))):
         got = tuple(status(ports[subject], token) for token in (tokens[0], "rubbish", revoked["access_token"]))
         if got != expected:
             sys.exit(f"{subject} does not do what it claims: good, rubbish, revoked gave {got} and not {expected}")
 
     subjects = [
         ("nginx, plain proxying, nothing checked", plain, "nginx", None), ("portcullis, token", unchecked, "unchecked", None),
-        ("portcullis, token, 10,000 tokens", unchecked, "unchecked", token_file), ("portcullis, token and session", strict, "strict", None),
-        ("portcullis, token and session, 10,000 tokens", strict, "strict", token_file),
+        ("portcullis, token, 10,000 tokens", unchecked, "unchecked", token_file), ("portcullis, token and session, strict", strict, "strict", None),
+        ("portcullis, token and session, strict, 10,000 tokens", strict, "strict", token_file),
+        ("portcullis, token and session, tracked", tracked, "tracked", None),
+        ("portcullis, token and session, tracked, 10,000 tokens", tracked, "tracked", token_file),
     ]
     results = {name: [] for name, *_ in subjects}
     for _ in range(options.repeats):
@@ -176,11 +196,11 @@ def measure(world, options):
             results[name].append((cpu_seconds(process) - before) / requests * 1e6)
     base = results[subjects[0][0]]
     table = []
-    print(f"{'RS256, 64 connections, 1 KiB':48s} {'CPU a request':>14s}   of nginx' (median of {options.repeats}; least, most)")
+    print(f"{'RS256, 64 connections, 1 KiB':54s} {'CPU a request':>14s}   of nginx' (median of {options.repeats}; least, most)")
     for name, figures in results.items():
         ratios = [one / other for one, other in zip(figures, base)]
         table.append({"subject": name, "cpu_us": figures, "ratio": statistics.median(ratios)})
-        print(f"{name:48s} {statistics.median(figures):11.1f} µs   {statistics.median(ratios):.2f} ({min(ratios):.2f}, {max(ratios):.2f})")
+        print(f"{name:54s} {statistics.median(figures):11.1f} µs   {statistics.median(ratios):.2f} ({min(ratios):.2f}, {max(ratios):.2f})")
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps({"results": table, "nginx": subprocess.run(
             ["nginx", "-v"], capture_output=True, text=True).stderr.strip()}, indent=1) + "\n")

@@ -37,6 +37,7 @@ final class GatewayLoop {
     private var connections: [ObjectIdentifier: HTTP1Connection] = [:]
     private var looking: RepeatedTask?
     private var spareBuffers: [ByteBuffer] = []
+    private var turn: NIODeadline?
 
     init(index: Int, eventLoop: any EventLoop, shared: GatewayShared, lookup: SessionLookup, snapshot: Snapshot, accessLog: AccessLogBuffer?) {
         self.index = index
@@ -55,11 +56,20 @@ final class GatewayLoop {
         self.spareBuffers.reserveCapacity(Self.spareLimit)
         // No grace for what has been seen revoked.
         lookup.onEnding = { [recent] user, session in recent.remove(user: user, session: session) }
+        lookup.onChange = { [recent, unowned lookup] user in
+            for reference in recent.doubt(user) { lookup.confirm(reference, Reconfirmation(recent, reference)) }
+        }
     }
 
     // MARK: Time
 
-    var now: NIODeadline { .now() }
+    /// The moment of what is being dealt with: read once for all that follows at once from what one socket has brought.
+    var now: NIODeadline { turn ?? .now() }
+
+    /// To be ended before control goes back to the event loop: nothing else may find an old time.
+    func beginTurn() { turn = .now() }
+
+    func endTurn() { turn = nil }
 
     /// Unix time in seconds, for tokens.
     var unixTime: Double { systemSeconds() }
@@ -152,8 +162,8 @@ final class GatewayLoop {
     private static let lookInterval = TimeAmount.seconds(1)
 
     private func lookAfterExchanges() {
-        let now = now, unixTime = unixTime
-        for connection in Array(connections.values) { connection.exchange.lookAfter(now: now, unixTime: unixTime) }
+        let unixTime = unixTime
+        for connection in Array(connections.values) { connection.exchange.lookAfter(unixTime: unixTime) }
     }
 }
 

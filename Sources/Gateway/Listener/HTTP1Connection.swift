@@ -146,6 +146,8 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = unwrapInboundIn(data)
         if phase == .closing || phase == .closed { return }
+        loop.beginTurn()
+        defer { loop.endTurn() }
         if inbound.readableBytes == 0 {
             inbound = bytes
         } else {

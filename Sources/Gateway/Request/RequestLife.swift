@@ -53,6 +53,8 @@ final class Exchange: SessionWaiter {
     var remembered: RememberedToken?
     /// A revocation came while the store was being asked.
     var endedMeanwhile = false
+    /// It may have been ended while the store was being asked: no grace.
+    var isUnconfirmed = false
     /// The store has been silent for too long: until then the exchange may go on all the same (`allow_recent`).
     var graceEnd: NIODeadline?
     /// For a limit that counts once the session is known to be good.
@@ -119,6 +121,7 @@ final class Exchange: SessionWaiter {
         carriesUpgrade = false
         originDisagrees = false
         endedMeanwhile = false
+        isUnconfirmed = false
         graceEnd = nil
         switch head.framing {
         case .none, .untilClose, .counted(0): requestIsComplete = true
@@ -246,7 +249,10 @@ final class Exchange: SessionWaiter {
 
     override func sessionAnswered(_ answer: SessionAnswer, from source: SessionAnswerSource) {
         guard state == .session, let reference = remembered?.reference else { return }
-        let now = source == .cache ? sent : loop.now
+        // One that is remembered comes within the turn in which it was asked for.
+        if source == .store { loop.beginTurn() }
+        defer { if source == .store { loop.endTurn() } }
+        let now = loop.now
         loop.counters.sessionAnswered(answer, after: now - sent, source: source)
         switch endedMeanwhile ? .revoked : answer {
         case .active:
@@ -259,7 +265,7 @@ final class Exchange: SessionWaiter {
             }
             sessionIsRevoked()
         case .unavailable:
-            guard snapshot.routes[route].whenUnavailable == .allowRecent, snapshot.configuration.revocation.grace > .zero else {
+            guard !isUnconfirmed, snapshot.routes[route].whenUnavailable == .allowRecent, snapshot.configuration.revocation.grace > .zero else {
                 return refuse(.storeUnavailable)
             }
             let own = loop.recent.lastConfirmed(user: reference.user, session: reference.session)
@@ -274,6 +280,9 @@ final class Exchange: SessionWaiter {
         case .revoked: end(.revoked)
         case .expired: end(.expired)
         case .storeSilent: storeFellSilent()
+        case .unconfirmed:
+            isUnconfirmed = true
+            end(.storeSilent)
         }
     }
 

@@ -33,7 +33,7 @@ extension Exchange {
     }
 
     /// For whatever is open for longer than a moment; called once a second.
-    func lookAfter(now: NIODeadline, unixTime: Double) {
+    func lookAfter(unixTime: Double) {
         switch state {
         case .idle, .judging, .session, .ended: return
         case .gathering, .connecting, .sending, .responding, .tunnel: break
@@ -42,8 +42,7 @@ extension Exchange {
         if remembered.endsWithToken, unixTime >= remembered.verified.acceptUntil { return end(.expired) }
         guard let reference = remembered.reference else { return }
         loop.lookup.watch(self)
-        guard let graceEnd else { return }
-        if loop.lookup.isFresh(reference) { self.graceEnd = nil } else if now >= graceEnd { end(.storeSilent) }
+        if loop.lookup.isFresh(reference) { graceEnd = nil } else { storeFellSilent() }
     }
 
     /// Ends what is going on: with an answer where none has begun, else so that it does not look complete.

@@ -12,37 +12,82 @@ final class RecentSessions {
     /// Sessions in each half. About 20 MiB for a loop at most.
     private static let halfLimit = 50_000
 
-    private struct Key: Hashable {
-        var user: UserID
-        var session: String
+    private struct Confirmation {
+        var at: NIODeadline
+        /// To ask again; gone with the token that it was made for.
+        weak var reference: SessionReference?
+        /// Something of the user's sessions has changed since.
+        var isDoubtful = false
     }
 
-    private var newer: [Key: NIODeadline] = [:]
-    private var older: [Key: NIODeadline] = [:]
+    private typealias Half = [UserID: [String: Confirmation]]
+    private var newer: Half = [:]
+    private var newerCount = 0
+    private var older: Half = [:]
 
     func confirm(_ reference: SessionReference, at now: NIODeadline) {
-        if newer.count >= Self.halfLimit {
+        if newerCount >= Self.halfLimit {
             older = newer
             newer = [:]
+            newerCount = 0
         }
-        newer[Key(user: reference.user, session: reference.session)] = now
+        let old = newer[reference.user, default: [:]].updateValue(Confirmation(at: now, reference: reference), forKey: reference.session)
+        if old == nil { newerCount += 1 }
     }
 
     func lastConfirmed(user: UserID, session: String) -> NIODeadline? {
-        let key = Key(user: user, session: session)
-        return newer[key] ?? older[key]
+        guard let found = newer[user]?[session] ?? older[user]?[session], !found.isDoubtful else { return nil }
+        return found.at
     }
 
     /// Without a session: all of the user's.
     func remove(user: UserID, session: String?) {
         if newer.isEmpty, older.isEmpty { return }
         if let session {
-            let key = Key(user: user, session: session)
-            newer[key] = nil
-            older[key] = nil
+            newer[user]?[session] = nil
+            older[user]?[session] = nil
         } else {
-            newer = newer.filter { $0.key.user != user }
-            older = older.filter { $0.key.user != user }
+            newer[user] = nil
+            older[user] = nil
+        }
+    }
+
+    /// Something of the user's sessions has changed, and it may be that one of them was revoked: none counts until it has been confirmed again.
+    /// Returns what can be asked for that.
+    func doubt(_ user: UserID) -> [SessionReference] {
+        if newer.isEmpty, older.isEmpty { return [] }
+        var references: [String: SessionReference] = [:]
+        func mark(_ half: inout Half) {
+            guard let sessions = half[user] else { return }
+            half[user] = sessions.mapValues { confirmation in
+                var confirmation = confirmation
+                confirmation.isDoubtful = true
+                return confirmation
+            }
+            for (session, confirmation) in sessions { references[session] = confirmation.reference ?? references[session] }
+        }
+        mark(&older)
+        mark(&newer)
+        return Array(references.values)
+    }
+}
+
+/// Asks about a session that was confirmed once whether it still is.
+final class Reconfirmation: SessionWaiter {
+    private let recent: RecentSessions
+    private let reference: SessionReference
+
+    init(_ recent: RecentSessions, _ reference: SessionReference) {
+        self.recent = recent
+        self.reference = reference
+        super.init()
+    }
+
+    override func sessionAnswered(_ answer: SessionAnswer, from source: SessionAnswerSource) {
+        switch answer {
+        case .active: recent.confirm(reference, at: .now())
+        case .revoked: recent.remove(user: reference.user, session: reference.session)
+        case .unavailable: break
         }
     }
 }
@@ -66,7 +111,7 @@ extension Exchange {
         loop.shared.lastConfirmation(user: reference.user, session: reference.session, except: loop).assumeIsolated().whenComplete { [self] result in
             guard ticket == self.ticket, state == .session else { return }
             if endedMeanwhile { return sessionIsRevoked() }
-            if case .success(let confirmed) = result, passesByGrace(confirmed, loop.now) {
+            if !isUnconfirmed, case .success(let confirmed) = result, passesByGrace(confirmed, loop.now) {
                 sessionIsGood()
             } else {
                 refuse(.storeUnavailable)

@@ -187,6 +187,8 @@ final class UpstreamConnection: ChannelDuplexHandler {
             return close()
         }
         hasAnswered = true
+        loop.beginTurn()
+        defer { loop.endTurn() }
         if inbound.readableBytes > 0 {
             // What has been read must go first: a buffer only grows, and an answer may go on for ever.
             inbound.discardReadBytes()

@@ -15,6 +15,8 @@ final class FleetLink: @unchecked Sendable {
         var edge: EdgeDescription
         /// Which primary of a cluster; nil outside one.
         var tag: String?
+        /// Until when the primaries' leases count that this one has taken over from.
+        var inherited: NIODeadline
         /// `revocation.max_staleness`.
         var staleness: TimeAmount
         /// `store.redis.wait_replicas`.
@@ -42,6 +44,7 @@ final class FleetLink: @unchecked Sendable {
     private var applied: EventLoopFuture<Void>
     /// The server that `push` is connected to.
     private var serverID: UInt64 = 0
+    private var isListening = false
     private let held: EventLoopPromise<Void>
     private var timer: (due: NIODeadline, scheduled: Scheduled<Void>)?
     /// Why Redis has refused the last heartbeat that it answered; nil: it has not.
@@ -64,7 +67,7 @@ final class FleetLink: @unchecked Sendable {
         machine = FleetMachine(
             FleetMachine.Settings(
                 edge: name, staleness: configuration.staleness, commandTimeout: redis.commandTimeout, connectTimeout: redis.connectTimeout),
-            keys: keys, fleetKeys: fleetKeys, former: former)
+            keys: keys, fleetKeys: fleetKeys, former: former, inherited: configuration.inherited)
         applied = eventLoop.makeSucceededVoidFuture()
         held = eventLoop.makePromise()
     }
@@ -79,12 +82,14 @@ final class FleetLink: @unchecked Sendable {
         eventLoop.execute { [self] in
             self.push = push
             push.start()
+            perform([])
         }
     }
 
-    /// A proper end: what is open has ended before. Takes the heartbeat away and tells the others, in this order: the invalidation of a heartbeat
-    /// does not say whether it was written or removed, and a farewell that came before it would be undone by it.
-    func close() async {
+    /// `saysFarewell`: nothing acts on this link's lease any more. Then it takes the heartbeat away and tells the others, in this order: the invalidation
+    /// of a heartbeat does not say whether it was written or removed, and a farewell that came before it would be undone by it. Else they wait for as
+    /// long as it might: another link has inherited the lease.
+    func close(saysFarewell: Bool) async {
         // Logouts that wait for others are answered first.
         let end = LeaseClock.now() + configuration.staleness
         while let left = try? await eventLoop.submit({ self.answers.count }).get(), left > 0, LeaseClock.now() < end {
@@ -97,10 +102,12 @@ final class FleetLink: @unchecked Sendable {
             settleAll(.failure(StoreUnavailable("the gateway ends")))
             held.succeed()
         }.get()
-        _ = try? await client.callAll([
-            RedisCommand([Array("DEL".utf8), fleetKeys.edge(name)]), RedisCommand([Array("SREM".utf8), fleetKeys.edges, Array(name.utf8)]),
-        ])
-        _ = try? await client.call(publish(.farewell(edge: name), to: fleetKeys.fences))
+        if saysFarewell {
+            _ = try? await client.callAll([
+                RedisCommand([Array("DEL".utf8), fleetKeys.edge(name)]), RedisCommand([Array("SREM".utf8), fleetKeys.edges, Array(name.utf8)]),
+            ])
+            _ = try? await client.call(publish(.farewell(edge: name), to: fleetKeys.fences))
+        }
         try? await eventLoop.submit { [self] in push?.close() }.get()
         try? await client.close().get()
     }
@@ -108,10 +115,8 @@ final class FleetLink: @unchecked Sendable {
     /// For the link that takes over from this one. On the loop.
     var view: FleetView { machine.view }
 
-    /// Returns when answers count for the first time, or the link is closed. Any task.
-    func whenHeld() async {
-        try? await eventLoop.flatSubmit { self.held.futureResult }.get()
-    }
+    /// Succeeds when answers count for the first time by what this link has heard itself, or the link is closed.
+    var whenHeld: EventLoopFuture<Void> { held.futureResult }
 
     // MARK: Logouts of this gateway
 
@@ -153,8 +158,10 @@ final class FleetLink: @unchecked Sendable {
 
     private func heard(_ event: RedisPushEvent) {
         guard !isClosing else { return }
+        if case .lost = event { isListening = false }
         if case .opened(let tracks, let server) = event {
             serverID = server
+            isListening = true
             if !tracks { logger.warning("Redis does not track keys: sessions are asked for with every request") }
         }
         perform(machine.heard(event, now: LeaseClock.now()))
@@ -169,8 +176,9 @@ final class FleetLink: @unchecked Sendable {
     }
 
     private func perform(_ actions: [FleetMachine.Action]) {
-        if !lease.wasEverHeld, machine.leaseEnd > .uptimeNanoseconds(0) { held.succeed() }
-        lease.set(answersUntil: machine.leaseEnd, memoryUntil: machine.memoryEnd, proven: machine.proven, serverID: serverID)
+        if !lease.wasEverHeld, machine.proven > .uptimeNanoseconds(0) { held.succeed() }
+        lease.set(
+            answersUntil: machine.leaseEnd, memoryUntil: machine.memoryEnd, proven: machine.proven, serverID: serverID, isListening: isListening)
         for action in actions { perform(action) }
         if machine.needsFlush { scheduleFlush() }
         rearm()
@@ -179,7 +187,7 @@ final class FleetLink: @unchecked Sendable {
     private func perform(_ action: FleetMachine.Action) {
         switch action {
         case .verify(let number):
-            loops.verify(on: eventLoop).whenComplete { [self] _ in after { $0.verified(number, now: $1) } }
+            loops.verify(configuration.tag == nil ? nil : redis.address, on: eventLoop).whenComplete { [self] _ in after { $0.verified(number, now: $1) } }
         case .ping: push?.ping()
         case .reconnect: push?.reconnect(reason: "nothing came back over the connection that listens")
         case .beat(let beat, let isNew): sendHeartbeat(beat, isNew: isNew)
@@ -212,7 +220,10 @@ final class FleetLink: @unchecked Sendable {
     private func sendHeartbeat(_ beat: UInt64, isNew: Bool) {
         let name = name, staleness = configuration.staleness.nanoseconds / 1_000_000
         let arguments =
-            [Array(String(staleness).utf8), Array(name.utf8), fleetKeys.acknowledgements(to: name), FleetMessage.heartbeat(edge: name, beat).bytes]
+            [
+                Array(String(staleness).utf8), Array(name.utf8), fleetKeys.acknowledgements(to: name), FleetMessage.heartbeat(edge: name, beat).bytes,
+                serverMark,
+            ]
             + (isNew ? [configuration.edge.heartbeat(staleness: configuration.staleness)] : [])
         let patience = max(1, redis.commandTimeout.nanoseconds / 2_000_000)
         let wait = configuration.waitReplicas > 0 ? [RedisCommand("WAIT", String(configuration.waitReplicas), String(patience))] : []
@@ -231,8 +242,11 @@ final class FleetLink: @unchecked Sendable {
                 if replies != nil { refusal = refusal ?? "too few replicas have it" }
             }
             if replies != nil { tell(refusal) }
-            // What listens has to be connected to the very server that has the heartbeat.
-            if client.status.serverID != serverID { wasThere = nil }
+            // What listens has to be connected to the very server that has the heartbeat. If not, its name has moved, and both go where it leads now.
+            if client.status.serverID != serverID {
+                wasThere = nil
+                if client.isConnected { eventLoop.execute { self.reconnect() } }
+            }
             after { [wasThere] in $0.beatAnswered(beat, isNew: isNew, wasThere: wasThere, sent: sent, now: $1) }
         }
     }
@@ -248,6 +262,12 @@ final class FleetLink: @unchecked Sendable {
                 logger.notice("Redis takes the heartbeat again")
             }
         }
+    }
+
+    private func reconnect() {
+        guard !isClosing else { return }
+        client.reconnect(reason: "another server has its address")
+        push?.reconnect(reason: "another server has its address")
     }
 
     /// Those that have a heartbeat now; who joins from now on is heard of.
@@ -281,10 +301,13 @@ final class FleetLink: @unchecked Sendable {
         }
     }
 
+    /// Of the run of the server that the heartbeats are on.
+    private var serverMark: [UInt8] { Array(String(client.status.serverID, radix: 36).utf8) }
+
     private func currentFleet() async throws(StoreUnavailable) -> (edges: [Edge], undisturbed: TimeAmount) {
         let replies: [RedisReply]
         do throws(RedisFailure) {
-            replies = try await client.run(FleetScripts.list, keys: [fleetKeys.edges], arguments: [fleetKeys.edgePrefix])
+            replies = try await client.run(FleetScripts.list, keys: [fleetKeys.edges], arguments: [fleetKeys.edgePrefix, serverMark])
         } catch {
             throw StoreUnavailable("Redis did not list the gateways")
         }

@@ -80,16 +80,25 @@ struct FleetMachine {
     /// What could not be read, and when that is tried again.
     private var unread = (at: NIODeadline.distantFuture, fleet: false, edges: Set<String>())
     private var subscription: UInt64 = 0
+    /// When what is open is asked for again, where Redis does not track.
+    private var nextLook = NIODeadline.uptimeNanoseconds(0)
 
+    /// More are several messages: at 2 KiB for the largest fence they stay far below `FleetMessage.byteLimit`.
+    static let fencesPerMessage = 256
     /// Between two attempts to read something of the fleet.
     private static let rereadPause = TimeAmount.milliseconds(100)
 
-    /// - Parameter former: as `FleetView` takes them.
-    init(_ settings: Settings, keys: SessionKeys, fleetKeys: FleetKeys, former: [FleetView] = []) {
+    /// - Parameters:
+    ///   - former: as `FleetView` takes them.
+    ///   - inherited: as `LeaseMachine` takes it.
+    init(
+        _ settings: Settings, keys: SessionKeys, fleetKeys: FleetKeys, former: [FleetView] = [], inherited: NIODeadline = .uptimeNanoseconds(0)
+    ) {
         self.settings = settings
         self.keys = keys
         self.fleetKeys = fleetKeys
-        lease = LeaseMachine(LeaseMachine.Settings(staleness: settings.staleness, patience: settings.commandTimeout))
+        lease = LeaseMachine(LeaseMachine.Settings(staleness: settings.staleness, patience: settings.commandTimeout), inherited: inherited)
+        silence = inherited > .uptimeNanoseconds(0) ? inherited : nil
         view = FleetView(assumed: settings.staleness, former: former)
         book = FenceBook(FenceBook.Settings(resend: settings.resend, patience: settings.patience))
     }
@@ -116,10 +125,11 @@ struct FleetMachine {
     /// Fences of one tick are one message, acknowledgements to one origin another; these not before what was missed has been made up for.
     mutating func flush() -> [Action] {
         var actions: [Action] = []
-        if !outbox.isEmpty {
-            actions.append(.publish(.fence(origin: settings.edge, outbox), to: nil))
-            outbox.removeAll()
+        for start in stride(from: 0, to: outbox.count, by: Self.fencesPerMessage) {
+            let fences = Array(outbox[start..<min(start + Self.fencesPerMessage, outbox.count)])
+            actions.append(.publish(.fence(origin: settings.edge, fences), to: nil))
         }
+        outbox.removeAll()
         guard lease.isListening else { return actions }
         actions += owed.map { .publish(.acknowledgement(edge: settings.edge, upTo: $0.value), to: $0.key) }
         owed.removeAll()
@@ -140,7 +150,7 @@ struct FleetMachine {
             view.lost()
             unread.fleet = false
             actions = [.forgetRemembered]
-        case .invalidated(nil): actions = [.forgetEverything]
+        case .invalidated(nil): actions = [.forgetEverything]  // FLUSHALL, or nothing that can be understood
         case .invalidated(let names?): actions = invalidated(names, now)
         case .message(let channel, let payload):
             actions = FleetMessage(payload).map { heard($0, isForUs: channel != fleetKeys.fences) } ?? []
@@ -152,16 +162,17 @@ struct FleetMachine {
     private mutating func invalidated(_ names: [[UInt8]], _ now: NIODeadline) -> [Action] {
         var actions: [Action] = []
         var users: Set<UserID> = []
+        var isUnknown = false
         for name in names {
             switch keys.meaning(of: name) {
             case .user(let user): users.insert(user)
             case .edge(settings.edge): lease.heardOwnBeat()
             case .edge(let edge): if view.heard(edge, now: now) { actions.append(.read(edge: edge)) }
-            case nil:
-                // Spelled by somebody else: whom it concerns cannot be told, and it may be anybody.
-                actions.append(.forgetEverything)
+            case nil: isUnknown = true
             }
         }
+        // Spelled by somebody else: whom it concerns cannot be told, and it may be anybody.
+        if isUnknown { actions.append(.forgetEverything) }
         return users.isEmpty ? actions : actions + [.changed(Array(users))]
     }
 
@@ -245,12 +256,16 @@ struct FleetMachine {
 
     /// When `tick` has to be called at the latest; nil: there is nothing to wait for.
     var due: NIODeadline? {
-        let reread = unread.at == .distantFuture ? nil : unread.at
-        return [lease.due, book.due, silence, reread].compactMap(\.self).min()
+        var due = unread.at
+        if let lease = lease.due { due = min(due, lease) }
+        if let fence = book.due { due = min(due, fence) }
+        if let silence { due = min(due, silence) }
+        return due == .distantFuture ? nil : due
     }
 
     mutating func tick(now: NIODeadline) -> [Action] {
         var actions = lease.tick(now: now).map { [action($0)] } ?? []
+        view.forget(before: min(book.undecidedSince ?? now, now))
         outbox += book.resend(now: now)
         // When the lease has run out, what is open must not go on as if nothing had happened.
         if let due = silence, due <= now {
@@ -267,11 +282,16 @@ struct FleetMachine {
 
     private mutating func settle(_ now: NIODeadline) -> [Action] {
         if silence == nil, lease.leaseEnd > now { silence = lease.leaseEnd }
-        view.forget(before: min(book.undecidedSince ?? now, now))
-        guard !book.isEmpty else { return [] }
-        book.decide(living: living(now), now: now)
+        var actions: [Action] = []
+        // Nobody tells what other programs change: it is asked for.
+        if lease.isListening, !lease.hearsInvalidations, lease.leaseEnd > now, now >= nextLook {
+            nextLook = now + settings.staleness
+            actions.append(.forgetEverything)
+        }
+        guard !book.isEmpty else { return actions }
+        if book.hasUndecided { book.decide(living: living(now), now: now) }
         let (confirmed, failed) = book.settle(now: now)
-        return confirmed.map { .confirmed($0) } + failed.map { .unknown($0) }
+        return actions + confirmed.map { .confirmed($0) } + failed.map { .unknown($0) }
     }
 
     /// Who may act, as far as heartbeats are heard: a Redis that pushes no invalidations shows nobody who joins, so strangers are always waited for.

@@ -63,7 +63,7 @@ final class FleetMembership: @unchecked Sendable {
     private var isClosed = false
 
     /// Until all new links have a lease, the old ones count; but not for ever, as one primary may be away.
-    private static let joinPatience = Duration.seconds(5)
+    private static let joinPatience = TimeAmount.seconds(5)
 
     init(
         _ settings: FleetSettings, topology: RedisTopology, loops: SessionLoops<RedisSessionLookup>, surroundings: Surroundings,
@@ -93,7 +93,7 @@ final class FleetMembership: @unchecked Sendable {
             isClosed = true
             return (links + (joining?.links ?? [])).map(\.link)
         }.get()
-        for link in all ?? [] { await link.close() }
+        for link in all ?? [] { await link.close(saysFarewell: true) }
     }
 
     // MARK: Logouts
@@ -103,7 +103,7 @@ final class FleetMembership: @unchecked Sendable {
     /// In a cluster all primaries are asked: while a slot moves, a gateway may know of it from another one than has the keys now. Only the answer
     /// over the primary that has them has to come.
     func confirm(_ session: String?, of user: UserID, reason: RevokeReason) async throws(StoreUnavailable) {
-        let slot = RedisSlot(key: surroundings.keys.tag(user))
+        let slot = surroundings.keys.slot(of: user)
         let found = try? await eventLoop.submit { [self] () -> (owner: FleetLink?, others: [FleetLink]) in
             let index = primaries.index(of: slot)
             return (index.map { links[$0].link }, links.indices.filter { $0 != index }.map { links[$0].link })
@@ -145,10 +145,10 @@ final class FleetMembership: @unchecked Sendable {
         guard !isClosed, next.generation > primaries.generation else { return }
         let before = links
         primaries = next
-        links = makeLinks(settings, keeping: before)
-        if let (settings, waiting) = joining { join(settings, makeLinks(settings, keeping: waiting), abandoning: waiting) }
+        links = makeLinks(settings, keeping: before, inherits: true)
+        if let (settings, waiting) = joining { join(settings, makeLinks(settings, keeping: waiting, inherits: false), abandoning: waiting) }
         publish()
-        abandon(before, but: links)
+        abandon(before, but: links, saysFarewell: false)
     }
 
     /// A reload. Returns at once: until the new heartbeat counts, the old one does.
@@ -161,61 +161,65 @@ final class FleetMembership: @unchecked Sendable {
                 _ = loops.onEach(eventLoop) { $0.remember(new.remembers) }
             }
             guard old.staleness != new.staleness else { return }
-            join(new, makeLinks(new, keeping: []), abandoning: joining?.links ?? [])
+            join(new, makeLinks(new, keeping: [], inherits: false), abandoning: joining?.links ?? [])
         }
     }
 
     private func join(_ new: FleetSettings, _ fresh: [Link], abandoning waiting: [Link]) {
         joining = (new, fresh)
-        abandon(waiting, but: fresh)
-        Task { [self] in
-            await withTaskGroup(of: Void.self) { group in
-                group.addTask { for one in fresh { await one.link.whenHeld() } }
-                group.addTask { try? await Task.sleep(for: Self.joinPatience) }
-                await group.next()
-                group.cancelAll()
-            }
-            eventLoop.execute { [self] in
-                guard !isClosed, let (settings, links) = joining, links.map(\.link.name) == fresh.map(\.link.name) else { return }
-                let before = self.links
-                self.links = links
-                joining = nil
-                shown.withLock { $0.settings = settings }
-                publish()
-                abandon(before, but: links)
-            }
+        abandon(waiting, but: fresh, saysFarewell: true)
+        let joins: @Sendable () -> Void = { [self] in
+            guard !isClosed, let (settings, links) = joining, links.map(\.link.name) == fresh.map(\.link.name) else { return }
+            let before = self.links
+            self.links = links
+            joining = nil
+            shown.withLock { $0.settings = settings }
+            // Every loop goes by the new leases before nobody waits for the old ones any more.
+            publish().whenComplete { [self] _ in abandon(before, but: links, saysFarewell: true) }
+        }
+        let patience = eventLoop.scheduleTask(in: Self.joinPatience, joins)
+        EventLoopFuture.andAllComplete(fresh.map(\.link.whenHeld), on: eventLoop).whenComplete { _ in
+            patience.cancel()
+            joins()
         }
     }
 
-    /// A link for each primary; those that serve still are kept.
-    private func makeLinks(_ settings: FleetSettings, keeping old: [Link]) -> [Link] {
+    /// A link for each primary; those that serve still are kept. `inherits`: a new one has the leases of those that it takes over from, to their ends.
+    private func makeLinks(_ settings: FleetSettings, keeping old: [Link], inherits: Bool) -> [Link] {
         let tags = primaries.nodes.indices.map { primaries.isCluster ? FleetKeys.tag(of: $0, in: primaries) ?? "" : nil }
         let kept = zip(primaries.nodes, tags).map { primary, tag in old.first { $0.primary == primary && $0.tag == tag } }
-        let former = old.filter { one in !kept.contains { $0?.link === one.link } }.map(\.link.view)
+        let gone = old.filter { one in !kept.contains { $0?.link === one.link } }
+        let former = gone.map(\.link.view)
+        // Users of a new primary may have been of any of these.
+        let ends = (gone.isEmpty ? old : gone).map(\.link.lease.answersUntil)
+        let inherited = inherits ? ends.min() ?? .uptimeNanoseconds(0) : .uptimeNanoseconds(0)
         return primaries.nodes.indices.map { index in
             if let link = kept[index] { return link }
             var redis = surroundings.redis
             redis.address = primaries.nodes[index].address
             let link = FleetLink(
                 FleetLink.Configuration(
-                    edge: settings.edge, tag: tags[index], staleness: settings.staleness, waitReplicas: surroundings.waitReplicas),
+                    edge: settings.edge, tag: tags[index], inherited: inherited, staleness: settings.staleness,
+                    waitReplicas: surroundings.waitReplicas),
                 redis: redis, keys: surroundings.keys, loops: loops, former: former, eventLoop: eventLoop, logger: surroundings.logger)
             link.start()
             return Link(primary: primaries.nodes[index], tag: tags[index], link: link)
         }
     }
 
-    /// Tells every loop which leases count now. Any thread.
-    func publish() {
-        guard eventLoop.inEventLoop else { return eventLoop.execute { self.publish() } }
+    /// Tells every loop which leases count now, also those that have been added. Any thread.
+    func publishSoon() { eventLoop.execute { self.publish() } }
+
+    /// Tells every loop which leases count now. On the loop; the future succeeds when all go by them.
+    @discardableResult
+    private func publish() -> EventLoopFuture<Void> {
         let map = LeaseMap(primaries: primaries, leases: links.map(\.link.lease))
         shown.withLock { ($0.links, $0.map) = (links.map(\.link), map) }
-        _ = loops.onEach(eventLoop) { $0.use(map) }
+        return loops.onEach(eventLoop) { $0.use(map) }
     }
 
-    private func abandon(_ old: [Link], but kept: [Link]) {
+    private func abandon(_ old: [Link], but kept: [Link], saysFarewell: Bool) {
         let gone = old.filter { one in !kept.contains { $0.link === one.link } }.map(\.link)
-        Task { for link in gone { await link.close() } }
+        Task { for link in gone { await link.close(saysFarewell: saysFarewell) } }
     }
-
 }

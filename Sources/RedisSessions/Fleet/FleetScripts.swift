@@ -5,13 +5,17 @@ import RedisClient
 
 /// The heartbeat's scripts. Renewing one that is there needs no memory, so Redis does it also where it has none left.
 enum FleetScripts {
-    /// The set of ids outlives every heartbeat in it by far. Its member `@MILLISECONDS` says since when it has been there (Redis' clock): a flush or an
-    /// empty Redis shows in it, as there may be gateways then that act and have no heartbeat.
+    /// The set of ids outlives every heartbeat in it by far. Its member `@RUN:MILLISECONDS` says since when it has been kept by this run of the server
+    /// (Redis' clock): a flush, a failover, an empty Redis or one with an old snapshot shows in it, as there may be gateways then that act and have
+    /// no heartbeat.
     private static let keepEdges = """
         local function keep_edges()
-          if redis.call('EXISTS', KEYS[2]) == 0 then
+          if redis.call('SISMEMBER', KEYS[2], '@' .. ARGV[5]) == 0 then
+            for _, id in ipairs(redis.call('SMEMBERS', KEYS[2])) do
+              if string.sub(id, 1, 1) == '@' then redis.pcall('SREM', KEYS[2], id) end
+            end
             local time = redis.call('TIME')
-            redis.pcall('SADD', KEYS[2], string.format('@%d%03d', time[1], math.floor(time[2] / 1000)))
+            redis.pcall('SADD', KEYS[2], '@' .. ARGV[5], string.format('@%s:%d%03d', ARGV[5], time[1], math.floor(time[2] / 1000)))
           end
           if redis.call('SISMEMBER', KEYS[2], ARGV[2]) == 0 then redis.pcall('SADD', KEYS[2], ARGV[2]) end
           redis.call('PEXPIRE', KEYS[2], math.max(10 * ARGV[1], 60000))
@@ -19,16 +23,16 @@ enum FleetScripts {
 
         """
 
-    /// KEYS edge, edges. ARGV milliseconds, id, own channel, own message, value.
+    /// KEYS edge, edges. ARGV milliseconds, id, own channel, own message, the server's run, value.
     static let write = RedisScript(
         keepEdges + """
-            redis.call('SET', KEYS[1], ARGV[5], 'PX', ARGV[1])
+            redis.call('SET', KEYS[1], ARGV[6], 'PX', ARGV[1])
             keep_edges()
             redis.call('PUBLISH', ARGV[3], ARGV[4])
             return 1
             """)
 
-    /// KEYS edge, edges. ARGV milliseconds, id, own channel, own message. Returns 1, or 0 where the heartbeat is not there.
+    /// KEYS edge, edges. ARGV milliseconds, id, own channel, own message, the server's run. Returns 1, or 0 where the heartbeat is not there.
     static let renew = RedisScript(
         keepEdges + """
             local was = redis.call('PEXPIRE', KEYS[1], ARGV[1])
@@ -39,7 +43,7 @@ enum FleetScripts {
             return was
             """)
 
-    /// KEYS edges. ARGV prefix of edge keys. Returns {milliseconds since no heartbeat has been lost, {id, value, milliseconds left}, …} of those that have
+    /// KEYS edges. ARGV prefix of edge keys, the server's run. Returns {milliseconds since no heartbeat has been lost, {id, value, milliseconds left}, …} of those that have
     /// a heartbeat, and forgets the others.
     static let list = RedisScript(
         """
@@ -47,7 +51,8 @@ enum FleetScripts {
         local result = {0}
         for _, id in ipairs(redis.call('SMEMBERS', KEYS[1])) do
           if string.sub(id, 1, 1) == '@' then
-            local since = tonumber(string.sub(id, 2))
+            local run, digits = string.match(id, '^@(%w+):(%d+)$')
+            local since = run == ARGV[2] and tonumber(digits)
             if since then result[1] = math.max(0, time[1] * 1000 + math.floor(time[2] / 1000) - since) end
           else
             local left = redis.call('PTTL', ARGV[1] .. id)

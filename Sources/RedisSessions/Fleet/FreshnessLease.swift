@@ -23,6 +23,9 @@ final class FreshnessLease: Sendable {
     /// The last moment up to which everything had been heard; 0: there was none.
     private let proven = Atomic<UInt64>(0)
     private let server = Atomic<UInt64>(0)
+    private let listens = Atomic<Bool>(false)
+    /// Since when there has been none, where it was taken away before its end.
+    private let missing = Atomic<UInt64>(LeaseClock.now().uptimeNanoseconds)
 
     /// Until then answers count (`LeaseClock`).
     var answersUntil: NIODeadline { .uptimeNanoseconds(answers.load(ordering: .acquiring)) }
@@ -30,6 +33,14 @@ final class FreshnessLease: Sendable {
     var memoryUntil: NIODeadline { .uptimeNanoseconds(memory.load(ordering: .acquiring)) }
     /// Whether answers ever counted: then the gateway is ready.
     var wasEverHeld: Bool { proven.load(ordering: .acquiring) > 0 }
+
+    /// Since when answers do not count: the lease's end, which may be yet to come, or when it was taken away.
+    var missingSince: NIODeadline {
+        let answers = answers.load(ordering: .acquiring)
+        return .uptimeNanoseconds(answers > 0 ? answers : missing.load(ordering: .acquiring))
+    }
+    /// Whether its server is being listened to now.
+    var isListening: Bool { listens.load(ordering: .acquiring) }
 
     /// Seconds since the last moment up to which everything had been heard; nil: there was none. For people.
     var staleness: Double? {
@@ -41,8 +52,12 @@ final class FreshnessLease: Sendable {
     /// Of which server (`RedisClientStatus.serverID`): what another one at the same address says counts for nothing.
     var serverID: UInt64 { server.load(ordering: .acquiring) }
 
-    func set(answersUntil: NIODeadline, memoryUntil: NIODeadline, proven: NIODeadline, serverID: UInt64) {
+    func set(answersUntil: NIODeadline, memoryUntil: NIODeadline, proven: NIODeadline, serverID: UInt64, isListening: Bool) {
         server.store(serverID, ordering: .releasing)
+        listens.store(isListening, ordering: .releasing)
+        if answersUntil.uptimeNanoseconds == 0, answers.load(ordering: .relaxed) > 0 {
+            missing.store(LeaseClock.now().uptimeNanoseconds, ordering: .releasing)
+        }
         answers.store(answersUntil.uptimeNanoseconds, ordering: .releasing)
         memory.store(memoryUntil.uptimeNanoseconds, ordering: .releasing)
         self.proven.store(proven.uptimeNanoseconds, ordering: .releasing)
@@ -67,6 +82,9 @@ struct LeaseMap: Sendable {
 
     /// Nil while nobody is known to have the slot.
     func lease(for slot: RedisSlot) -> FreshnessLease? { single ?? primaries.index(of: slot).map { leases[$0] } }
+
+    /// Which of several primaries has the slot; nil where there is one for all, or nobody is known to have it.
+    func primary(of slot: RedisSlot) -> RedisConfiguration.Address? { primaries.isCluster ? primaries.owner(of: slot)?.address : nil }
 
     /// The lease of a server; nil for one that is not among the primaries.
     func lease(ofServer id: UInt64) -> FreshnessLease? {

@@ -76,12 +76,15 @@ struct LeaseMachine {
     /// The last moment up to which everything has been heard; 0: there was none.
     private(set) var proven = NIODeadline.uptimeNanoseconds(0)
     /// Until when answers of this Redis count.
-    private(set) var leaseEnd = NIODeadline.uptimeNanoseconds(0)
+    private(set) var leaseEnd: NIODeadline
     /// Whether every heartbeat since the subscription came back as an invalidation: answers may be remembered.
     private(set) var hearsInvalidations = false
 
-    init(_ settings: Settings) {
+    /// - Parameter inherited: the end of the lease over a primary that this one has taken over from: whoever logs out over this one waits for those that
+    ///   had a lease there (`FleetView`), and nobody is cut off because a primary has changed.
+    init(_ settings: Settings, inherited: NIODeadline = .uptimeNanoseconds(0)) {
         self.settings = settings
+        leaseEnd = inherited
     }
 
     /// Until when remembered answers count.
