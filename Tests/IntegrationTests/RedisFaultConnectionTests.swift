@@ -74,7 +74,9 @@ struct RedisFaultConnectionTests {
                     try await world.recovery()
                     try await world.expectWell()
                     let gateway = world.sides[0].gateway
-                    try await eventually("a logout is taken there") { try gateway.call("POST", "/auth/logout", token: world.revoked.access).status == 204 }
+                    try await eventually("a logout is taken there") {
+                        try gateway.call("POST", "/auth/logout", token: world.revoked.access).status == 204
+                    }
                 }
             }
         }
@@ -161,7 +163,9 @@ struct RedisFaultConnectionTests {
                 relay.replies = .passed
                 for load in loads { try await load.more(50, 200) }
                 for load in loads { try await load.stop() }
-                let line = try redis.command("INFO", "commandstats").text?.split(whereSeparator: \.isNewline).first { $0.hasPrefix("cmdstat_sismember:") }
+                let line = try redis.command("INFO", "commandstats").text?.split(whereSeparator: \.isNewline).first {
+                    $0.hasPrefix("cmdstat_sismember:")
+                }
                 let calls = try #require(line?.split(separator: "=").dropFirst().first.flatMap { Int($0.prefix { $0 != "," }) })
                 // Two sessions on two event loops; again where a use was noted meanwhile.
                 #expect(calls <= 12, "\(calls) questions for \(loads.map(\.counts))")

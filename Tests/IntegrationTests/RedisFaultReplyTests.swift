@@ -121,7 +121,8 @@ struct RedisFaultReplyTests {
             let relay = try RedisRelay(to: redis.port)
             defer { relay.stop() }
             try await RedisFaultWorld.run(port: relay.port) { world in
-                for reply in ["-MOVED 1 127.0.0.1:1\r\n", "-ASK 1 ?:1\r\n", "$-1\r\n", "*-1\r\n", "$1\r\n1\r\n", "+OK\r\n", ":2\r\n", "*1\r\n:1\r\n"] {
+                for reply in ["-MOVED 1 127.0.0.1:1\r\n", "-ASK 1 ?:1\r\n", "$-1\r\n", "*-1\r\n", "$1\r\n1\r\n", "+OK\r\n", ":2\r\n", "*1\r\n:1\r\n"]
+                {
                     // One that no gateway remembers.
                     let fresh = try await world.sides[0].gateway.eventuallyLogin("tablet")
                     relay.answer { $0.first == "SISMEMBER" ? reply : nil }

@@ -24,9 +24,10 @@ package final class SentinelRedis: Sendable {
         let observer = Self.observer
         let user =
             observers
-             ? ["--user", observer, "on", ">\(observer)", "~*", "&*", "+@all", "--masteruser", observer, "--masterauth", observer] : []
+            ? ["--user", observer, "on", ">\(observer)", "~*", "&*", "+@all", "--masteruser", observer, "--masterauth", observer] : []
         let common =
-            options + user + ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"] + (observers ? [] : password.map { ["--masterauth", $0] } ?? [])
+            options + user + ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"]
+            + (observers ? [] : password.map { ["--masterauth", $0] } ?? [])
         var servers = [try await RedisServer.start(common, password: password)]
         var watchers: [RedisSentinel] = []
         do {
