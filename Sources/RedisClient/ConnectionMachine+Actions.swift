@@ -45,7 +45,7 @@ extension ConnectionMachine {
         var depth: Int
     }
 
-    /// A command that came before there was a connection for the first time.
+    /// A command that came while there was no connection, and one was made that commands wait for.
     struct Waiting {
         let command: RedisCommand
         let request: Request
@@ -76,7 +76,7 @@ extension ConnectionMachine {
     enum SendAction: Equatable {
         /// Add its bytes to what leaves next, and see to a flush at the end of this tick if told so.
         case append(scheduleFlush: Bool)
-        /// It is kept until the first connection is ready.
+        /// It is kept until the connection is ready.
         case hold
         case refuse(RedisFailure)
     }
@@ -116,6 +116,8 @@ extension ConnectionMachine {
 
     enum LossAction {
         case end(Ending)
+        /// The same, and make another connection at once.
+        case replace(Ending, ConnectionID)
         case ignore
     }
 
@@ -125,7 +127,7 @@ extension ConnectionMachine {
         case giveUp(Ending)
         /// A command was not answered in time.
         case timeOut(Ending)
-        /// These have waited too long for the first connection, which may still come.
+        /// These have waited too long for the connection, which may still come.
         case expire([Request])
         case none
     }

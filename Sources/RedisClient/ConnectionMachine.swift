@@ -12,6 +12,8 @@ import NIOCore
 ///                       │            lost, refused, late, garbage │
 ///                       └──────────── backingOff ◀────────────────┘            close: any ──▶ closed
 ///
+///     And ready ─▶ connecting at once, when a connection that was well is closed by the other side.
+///
 /// Enforced: replies are matched to commands in order, only to commands that were written, and never across connections (each has a number, and
 /// what an older one says is ignored); a command's deadline costs the connection; every request that came in goes out exactly once, in an action.
 struct ConnectionMachine<Request>: ~Copyable {
@@ -31,8 +33,8 @@ struct ConnectionMachine<Request>: ~Copyable {
         let deadline: NIODeadline
         /// Attempts in a row that have failed before this one.
         let failures: Int
-        /// Only the very first attempt lets commands wait.
-        let isFirst: Bool
+        /// Whether commands wait for it: the very first attempt, and one that replaces a connection that was well.
+        let letsWait: Bool
         var waiting = CircularBuffer<Waiting>()
         /// Steps of the handshake that have been answered.
         var answered = 0
@@ -51,6 +53,7 @@ struct ConnectionMachine<Request>: ~Copyable {
             var deadline: NIODeadline
         }
 
+        let since: NIODeadline
         var pending = CircularBuffer<Request>(initialCapacity: 64)
         var batches = CircularBuffer<Batch>(initialCapacity: 8)
         /// How many of `pending` have been written; the rest leaves with the next flush.
@@ -64,6 +67,9 @@ struct ConnectionMachine<Request>: ~Copyable {
 
     /// A timer that fires later than that shows that this loop was held up, and perhaps not Redis: replies may lie unread in the socket.
     static var lateness: TimeAmount { .milliseconds(20) }
+    /// A connection that was lost after it has lasted that long is replaced at once: it was well. Longer than any pause between two attempts, so that
+    /// a Redis which closes what it has just let in is not asked more often; shorter than the shortest `timeout` that a Redis has for idle ones.
+    static var settled: TimeAmount { .milliseconds(600) }
     /// Time for the loop to read what is there, once.
     static var forgiveness: TimeAmount { .milliseconds(10) }
 
@@ -97,8 +103,8 @@ struct ConnectionMachine<Request>: ~Copyable {
     func hasRoom(for count: Int) -> Bool {
         switch state {
         case .ready(let ready): ready.pending.count + count <= settings.depth
-        case .connecting(let opening): opening.isFirst && opening.waiting.count + count <= settings.depth
-        case .handshaking(let opening): opening.isFirst && opening.waiting.count + count <= settings.depth
+        case .connecting(let opening): opening.letsWait && opening.waiting.count + count <= settings.depth
+        case .handshaking(let opening): opening.letsWait && opening.waiting.count + count <= settings.depth
         case .initial: false
         case .backingOff: false
         case .closed: false
@@ -110,7 +116,7 @@ struct ConnectionMachine<Request>: ~Copyable {
     mutating func start(now: NIODeadline) -> StartAction {
         switch exchange(&state, with: .closed) {
         case .initial:
-            return .connect(open(failures: 0, isFirst: true, now: now))
+            return .connect(open(failures: 0, letsWait: true, now: now))
         case .connecting(let opening):
             state = .connecting(opening)
         case .handshaking(let opening):
@@ -274,7 +280,7 @@ struct ConnectionMachine<Request>: ~Copyable {
                 state = .handshaking(opening)
                 return .proceed
             }
-            state = .ready(Ready())
+            state = .ready(Ready(since: now()))
             return .ready(opening.waiting)
         case .initial:
             state = .initial
@@ -310,8 +316,12 @@ struct ConnectionMachine<Request>: ~Copyable {
                 state = .ready(ready)
                 return .ignore
             }
-            backOff(failures: 0, now: now)
-            return .end(ready.ending(cause))
+            guard cause == .unavailable, now - ready.since >= Self.settled else {
+                backOff(failures: 0, now: now)
+                return .end(ready.ending(cause))
+            }
+            let next = open(failures: 0, letsWait: true, now: now)
+            return .replace(ready.ending(cause), next)
         case .initial:
             state = .initial
         case .backingOff(let until, let failures):
@@ -349,7 +359,7 @@ struct ConnectionMachine<Request>: ~Copyable {
                 state = .backingOff(until: until, failures: failures)
                 return .none
             }
-            return .connect(open(failures: failures, isFirst: false, now: now))
+            return .connect(open(failures: failures, letsWait: false, now: now))
         case .connecting(var opening):
             guard opening.deadline > now else {
                 backOff(failures: opening.failures + 1, now: now)
@@ -384,9 +394,9 @@ struct ConnectionMachine<Request>: ~Copyable {
 
     // MARK: Transitions
 
-    private mutating func open(failures: Int, isFirst: Bool, now: NIODeadline) -> ConnectionID {
+    private mutating func open(failures: Int, letsWait: Bool, now: NIODeadline) -> ConnectionID {
         connection += 1
-        state = .connecting(Opening(deadline: now + settings.connectTimeout, failures: failures, isFirst: isFirst))
+        state = .connecting(Opening(deadline: now + settings.connectTimeout, failures: failures, letsWait: letsWait))
         return connection
     }
 
@@ -395,7 +405,7 @@ struct ConnectionMachine<Request>: ~Copyable {
     }
 
     private func hold(_ command: RedisCommand, _ request: Request, in opening: inout Opening, now: NIODeadline) -> SendAction {
-        guard opening.isFirst, opening.waiting.count < settings.depth else { return .refuse(.unavailable(wasSent: false)) }
+        guard opening.letsWait, opening.waiting.count < settings.depth else { return .refuse(.unavailable(wasSent: false)) }
         opening.waiting.append(Waiting(command: command, request: request, deadline: now + settings.commandTimeout))
         return .hold
     }

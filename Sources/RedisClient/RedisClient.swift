@@ -9,7 +9,8 @@ import PeerTLS
 ///
 /// The commands of one loop tick leave in one write. Every command has a deadline; when one passes, the connection is closed, as nobody could tell
 /// which reply belongs to whom afterwards, and everything outstanding fails. Without a connection commands fail at once: nothing piles up while
-/// Redis is away. The exception is the very first attempt to connect, in which they wait.
+/// Redis is away. Two attempts to connect are an exception, in which commands wait: the very first one, and the one that is made at once when a
+/// connection that was well has been closed by the other side, as a Redis does with idle ones (`timeout`).
 ///
 /// Life: `start`, then use, then `close`, without which the client keeps itself alive by its connection and timer.
 ///
@@ -57,7 +58,7 @@ package final class RedisClient: @unchecked Sendable {
         self.admission = admission
         let plan = configuration.handshake
         handshake = plan.bytes
-        log = OutageLog(logger: logger, address: configuration.address)
+        log = OutageLog(logger: logger, configuration: configuration)
         machine = ConnectionMachine(
             ConnectionMachine.Settings(
                 handshake: plan.steps, connectTimeout: configuration.connectTimeout, commandTimeout: configuration.commandTimeout,
@@ -113,6 +114,7 @@ package final class RedisClient: @unchecked Sendable {
     package func close() -> EventLoopFuture<Void> {
         eventLoop.flatSubmit { [self] in
             guard case .end(let ending) = machine.close() else { return eventLoop.makeSucceededVoidFuture() }
+            log.closed()
             timer?.scheduled.cancel()
             timer = nil
             let closed = connection?.detach()
@@ -142,7 +144,10 @@ package final class RedisClient: @unchecked Sendable {
     func received(_ reply: RedisReply, from id: ConnectionMachine<RedisRequest>.ConnectionID) {
         switch machine.reply(reply, from: id, now: .now()) {
         case .deliver(let request):
-            log.answered()
+            guard request.accepts(reply) else {
+                fail(request, .protocolViolation(wasSent: true))
+                return lost(id, cause: .violation, reason: "protocol violation: a reply that cannot be one to its command")
+            }
             request.redisCompleted(.reply(reply))
             // It has become a replica: what it says to a read is as little worth as its refusal of a write. The handshake asks again.
             if case .error = reply, reply.errorCode == "READONLY" { lost(id, reason: "it has become a replica") }
@@ -171,9 +176,17 @@ package final class RedisClient: @unchecked Sendable {
         _ id: ConnectionMachine<RedisRequest>.ConnectionID, cause: ConnectionMachine<RedisRequest>.Ending.Cause = .unavailable,
         reason: @autoclosure () -> String
     ) {
-        guard case .end(let ending) = machine.lost(id, cause: cause, now: .now()) else { return }
-        log.unavailable(reason())
-        end(ending)
+        switch machine.lost(id, cause: cause, now: .now()) {
+        case .end(let ending):
+            log.unavailable(reason())
+            end(ending)
+        case .replace(let ending, let next):
+            log.replaced(reason())
+            end(ending)
+            connect(next)
+        case .ignore:
+            break
+        }
     }
 
     // MARK: Performing

@@ -52,6 +52,8 @@ package struct RedisConfiguration: Sendable {
     /// From the write of a command to its reply. A passed one costs the connection, as the order of what comes later is in doubt.
     package var commandTimeout: TimeAmount
     package var limits: RedisLimits
+    /// Shared by all copies: what is told of an outage is told once for all that connect with them.
+    let outages = Outages()
 
     package init(
         address: Address, username: String? = nil, password: String? = nil, database: Int = 0, tls: PeerTLS? = nil,

@@ -48,7 +48,7 @@ package final class RedisPush: @unchecked Sendable {
         var greeting = handshake
         greeting.writeImmutableBuffer(RedisCommand("CLIENT", "ID").bytes)
         self.greeting = greeting
-        log = OutageLog(logger: logger, address: configuration.address)
+        log = OutageLog(logger: logger, configuration: configuration)
         machine = PushMachine(
             PushMachine.Settings(greeting: steps, channels: channels.count + 1, connectTimeout: configuration.connectTimeout),
             seed: .random(in: .min ... .max))
@@ -76,6 +76,7 @@ package final class RedisPush: @unchecked Sendable {
     package func close() {
         onLoop { [self] in
             machine.close()
+            log.closed()
             timer?.cancel()
             timer = nil
             handler?.detach()
@@ -114,7 +115,6 @@ package final class RedisPush: @unchecked Sendable {
             handler?.write(RedisCommand([Array("SUBSCRIBE".utf8), Array("__redis__:invalidate".utf8)] + channels).bytes)
         case .opened(let tracks):
             log.connected()
-            log.answered()
             onEvent(.opened(tracks: tracks, serverID: machine.serverID))
         case .invalidated(let keys): onEvent(.invalidated(keys))
         case .message(let channel, let payload): onEvent(.message(channel: channel, payload: payload))

@@ -79,6 +79,10 @@ open class RedisRequest {
     open func redisCompleted(_ outcome: RedisOutcome) {
         preconditionFailure("a subclass overrides this")
     }
+
+    /// Whether Redis can answer this command so. If not, the order of replies is in doubt, so that the next one's may be this one's: the command
+    /// fails as a violation, and the connection is closed.
+    open func accepts(_ reply: RedisReply) -> Bool { true }
 }
 
 @available(*, unavailable)

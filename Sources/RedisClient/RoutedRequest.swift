@@ -72,6 +72,11 @@ final class RoutedRequest: RedisRequest {
 
     override func redisCompleted(_ outcome: RedisOutcome) { completed(outcome, all: nil) }
 
+    override func accepts(_ reply: RedisReply) -> Bool {
+        // Several commands: whoever waits for all of them judges them.
+        wholeCompletion == nil ? request?.accepts(reply) ?? true : true
+    }
+
     private func completed(_ outcome: RedisOutcome, all: [RedisOutcome]?) {
         isUnderWay = false
         // It has expired meanwhile.

@@ -9,6 +9,8 @@ import Sessions
 final class RedisSessionReference: SessionReference {
     let commands: SessionCommands
 
+    /// The question of a request that is under way, which others join (`RedisSessionLookup.ask`).
+    var question: SessionQuestion?
     /// What is remembered: nil for nothing.
     var answer: SessionAnswer?
     var version: UInt64 = 0
@@ -83,6 +85,9 @@ final class RedisSessionLookup: SessionLookup {
             if answer == .active { notes.note(reference) }
             return waiter.sessionAnswered(answer, from: .cache)
         }
+        // Where answers are remembered, one that is still to come serves as well: it is as young. So what has just been forgotten of everybody, as
+        // after an outage, is asked for once a session, and not once a request.
+        if remembers, let question = reference.question { return question.join(waiter) }
         send(reference, waiter)
     }
 

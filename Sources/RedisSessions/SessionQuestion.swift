@@ -10,6 +10,8 @@ import WallTime
 final class SessionQuestion: RedisRequest {
     private unowned let lookup: RedisSessionLookup
     private var waiter: SessionWaiter?
+    /// Further requests of the same session that came meanwhile; at most one for each that is open.
+    private var joined: [SessionWaiter] = []
     private var reference: RedisSessionReference?
     private var version: UInt64 = 0
     private var epoch: UInt64 = 0
@@ -17,10 +19,14 @@ final class SessionQuestion: RedisRequest {
     private var needsLease = true
     private var isUse = true
     private var tries = 0
+    /// The connection was closed under the question, once: an idle one may be, just as it is used again.
+    private var wasLost = false
     /// Until then a lease that is about to be had is waited for; nil: there has been no need.
     private var patienceEnd: NIODeadline?
     private var received = 0
     private var expected = 0
+    /// When all replies are there, everything is asked once more.
+    private var isRepeated = false
     private var answer = SessionAnswer.active
     private var until = NIODeadline.distantFuture
 
@@ -35,6 +41,8 @@ final class SessionQuestion: RedisRequest {
         self.waiter = waiter
         self.needsLease = needsLease
         self.isUse = isUse
+        if isUse, lookup.remembers { reference.question = self }
+        wasLost = false
         tries = 0
         patienceEnd = nil
         note(reference)
@@ -48,15 +56,32 @@ final class SessionQuestion: RedisRequest {
         tries += 1
         wasAsked = false
         received = 0
+        isRepeated = false
         expected = 1 + (reference.commands.revokedBefore == nil ? 0 : 1) + (lookup.remembers && reference.commands.timeLeft != nil ? 1 : 0)
         answer = .active
         until = .distantFuture
         if lookup.remembers { asked = LeaseClock.now() }
     }
 
+    func join(_ waiter: SessionWaiter) { joined.append(waiter) }
+
+    /// Numbers and errors, and where the moment of the last logout-all is asked for, a text or nothing.
+    override func accepts(_ reply: RedisReply) -> Bool {
+        switch reply {
+        case .error: true
+        case .integer: received == 0 || reference?.kind != .revocable
+        case .bulk, .null: received == 1 && reference?.kind == .revocable
+        case .simple, .array: false
+        }
+    }
+
     override func redisCompleted(_ outcome: RedisOutcome) {
         guard let reference else { return }
         received += 1
+        if case .failure(.unavailable(wasSent: true)) = outcome, !wasLost {
+            wasLost = true
+            isRepeated = true
+        }
         let one: SessionAnswer
         if received == 1 {
             one = Self.membership(outcome, revokes: reference.kind == .revocable)
@@ -70,7 +95,13 @@ final class SessionQuestion: RedisRequest {
         case (.revoked, _), (_, .revoked): answer = .revoked
         case (.active, .active): break
         }
-        if received == expected { judge(reference) }
+        guard received == expected else { return }
+        // Asking changes nothing, so it may be done twice; another connection is being made, or this fails at once.
+        if isRepeated {
+            note(reference)
+            return lookup.send(self, reference)
+        }
+        judge(reference)
     }
 
     /// Whether the lease is there now that was about to be had.
@@ -78,7 +109,7 @@ final class SessionQuestion: RedisRequest {
         guard let reference else { return }
         guard lookup.counts(reference, needsLease: true) else {
             if isPatient, lookup.awaitsLease(reference) { return lookup.askLater(self) }
-            return finish(.unavailable, reference)
+            return finish(.unavailable, reference, isForAll: true)
         }
         note(reference)
         // What has been tried for want of a lease says nothing of how fast the user's sessions change.
@@ -112,16 +143,22 @@ final class SessionQuestion: RedisRequest {
                 reference.epoch = epoch
                 reference.until = until
             }
-            finish(judged, reference)
+            finish(judged, reference, isForAll: isCurrent && !wasAsked || judged == .unavailable)
         }
     }
 
-    private func finish(_ answer: SessionAnswer, _ reference: RedisSessionReference) {
-        let waiter = waiter
+    /// `isForAll`: it is worth as much to those that came later; else they ask for themselves.
+    private func finish(_ answer: SessionAnswer, _ reference: RedisSessionReference, isForAll: Bool) {
+        let waiter = waiter, joined = joined, lookup = lookup
         self.waiter = nil
+        self.joined = []
         self.reference = nil
+        if reference.question === self { reference.question = nil }
         lookup.answered(self, reference, answer, isUse: isUse)
         waiter?.sessionAnswered(answer, from: .store)
+        for waiter in joined {
+            if isForAll { waiter.sessionAnswered(answer, from: .store) } else { lookup.ask(reference, waiter) }
+        }
     }
 
     /// PTTL: the set's end, counted from before it was asked for; -1: none, -2: there is no set, which the membership says, too.

@@ -9,9 +9,9 @@ struct IdentityProvider {
     private static let secret = "secret-of-the-identity-provider-0"
 
     /// The `issuers` of a configuration that trusts it and obeys its logout tokens; its users are the gateway's own.
-    static func issuers(sessions: String) -> String {
+    static func issuers(sessions: String, backchannel: Bool = true) -> String {
         "[{name: idp, issuer: \"https://idp.example\", audiences: [gate], algorithms: [HS256], secret: \(secret), "
-            + "namespace: \"\", sessions: \(sessions), backchannel_logout: true}]"
+            + "namespace: \"\", sessions: \(sessions), backchannel_logout: \(backchannel)}]"
     }
 
     /// - Parameter issuedIn: seconds from now.

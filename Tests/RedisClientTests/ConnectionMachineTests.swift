@@ -301,6 +301,33 @@ struct ConnectionMachineTests {
         }
     }
 
+    @Test("a connection that was well is replaced at once when the other side closes it, and commands wait for that attempt alone")
+    func replacing() {
+        var machine = machine(.ready)
+        let id = machine.connection
+        _ = machine.send(ping, 1, now: start)
+        _ = machine.flush(now: start)
+        let now = start + Machine.settled
+        guard case .replace(let ending, let next) = machine.lost(id, now: now) else { return fail("not replaced") }
+        #expect(Array(ending.requests) == [1] && ending.failure(at: 0) == .unavailable(wasSent: true))
+        #expect(next == id + 1 && machine.isConnecting(next) && machine.due == now + Self.connect)
+        #expect(machine.send(ping, 2, now: now) == .hold)
+        guard case .end(let second) = machine.lost(next, now: now) else { return fail("not ended") }
+        #expect(Array(second.requests) == [2] && second.failure(at: 0) == .unavailable(wasSent: false))
+        expectPause(machine.due, after: now, failures: 1)
+        #expect(machine.send(ping, 3, now: now) == .refuse(.unavailable(wasSent: false)))
+    }
+
+    @Test("one that had just been made, or said what cannot be read, is made again after a pause", arguments: [true, false])
+    func notReplacing(_ isReadable: Bool) {
+        var machine = machine(.ready)
+        let now = start + Machine.settled - (isReadable ? .milliseconds(1) : .zero)
+        guard case .end = machine.lost(machine.connection, cause: isReadable ? .unavailable : .violation, now: now) else {
+            return fail("replaced")
+        }
+        expectPause(machine.due, after: now, failures: 0)
+    }
+
     @Test("unreadable bytes fail what was outstanding as a violation")
     func unreadable() {
         var machine = machine(.ready)

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Portcullis authors
 
 import NIOCore
+import Synchronization
 import TestSupport
 import Testing
 
@@ -57,6 +58,42 @@ struct HostileRedisTests {
             try await eventually("the connection is given up") { server.acceptedConnections >= 2 }
             #expect(told.warnings == ["Redis is not available protocol violation: a reply that nobody asked for"])
         }
+    }
+
+    @Test("a reply that cannot be one to its command fails it and closes the connection, so that the next one's is not taken for another's")
+    func impossible() async throws {
+        let server = try FakeServer { connection in
+            guard connection.greet() else { return }
+            guard connection.readCommand() != nil, connection.readCommand() != nil else { return }
+            connection.write("+more\r\n:0\r\n:1\r\n")
+            connection.waitForEnd()
+        }
+        defer { server.stop() }
+        let told = Told()
+        try await withClient(.local(server.port), told: told) { client in
+            let outcomes = Mutex<[RedisOutcome]>([])
+            client.onLoop {
+                for _ in 1...2 {
+                    client.send(RedisCommand("SISMEMBER", "set", "a"), Number { outcome in outcomes.withLock { $0.append(outcome) } })
+                }
+            }
+            try await eventually("both have ended") { outcomes.withLock { $0.count } == 2 }
+            #expect(outcomes.withLock { $0 } == [.failure(.protocolViolation(wasSent: true)), .failure(.protocolViolation(wasSent: true))])
+            #expect(told.warnings == ["Redis is not available protocol violation: a reply that cannot be one to its command"])
+        }
+    }
+
+    /// Waits for a number.
+    private final class Number: RedisRequest {
+        private let completion: (RedisOutcome) -> Void
+
+        init(_ completion: @escaping (RedisOutcome) -> Void) {
+            self.completion = completion
+            super.init()
+        }
+
+        override func redisCompleted(_ outcome: RedisOutcome) { completion(outcome) }
+        override func accepts(_ reply: RedisReply) -> Bool { reply.integer != nil }
     }
 
     @Test("a reply on an idle connection closes it")

@@ -32,14 +32,17 @@ package final class PortcullisProcess: Sendable {
     deinit { stop() }
 
     /// The most memory that it ever held, in bytes.
-    package var peakMemory: Int {
-        get throws {
-            let status = try String(contentsOfFile: "/proc/\(identifier)/status", encoding: .utf8)
-            guard let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }), let size = Int(line.filter(\.isNumber)) else {
-                throw NotInTime(description: "process \(identifier) is gone")
-            }
-            return size * 1024
+    package var peakMemory: Int { get throws { try status("VmHWM:") } }
+
+    /// What it holds now, in bytes.
+    package var memory: Int { get throws { try status("VmRSS:") } }
+
+    private func status(_ name: String) throws -> Int {
+        let status = try String(contentsOfFile: "/proc/\(identifier)/status", encoding: .utf8)
+        guard let line = status.split(separator: "\n").first(where: { $0.hasPrefix(name) }), let size = Int(line.filter(\.isNumber)) else {
+            throw NotInTime(description: "process \(identifier) is gone")
         }
+        return size * 1024
     }
 
     package func send(signal: Int32) { child.send(signal: signal) }

@@ -13,6 +13,11 @@ package indirect enum RESPValue: Sendable, Hashable {
         if case .text(let value) = self { value } else { nil }
     }
 
+    /// Whether it is an error with that code.
+    package func isError(_ code: String) -> Bool {
+        if case .error(let text) = self { text.hasPrefix(code) } else { false }
+    }
+
     package var elements: [RESPValue]? {
         if case .array(let values) = self { values } else { nil }
     }
@@ -22,8 +27,10 @@ package indirect enum RESPValue: Sendable, Hashable {
 package final class RESPConnection {
     private let socket: LoopbackSocket
     private var unread: [UInt8] = []
+    /// What has been read since a relay began to listen along; nil: nobody does.
+    private var recorded: [UInt8]?
 
-    package init(port: Int, timeout: Duration = .seconds(10)) throws {
+    package init(port: Int, timeout: Duration? = .seconds(10)) throws {
         socket = try LoopbackSocket(port: port, timeout: timeout)
     }
 
@@ -61,6 +68,27 @@ package final class RESPConnection {
         }
     }
 
+    /// The next value, and the bytes in which it came.
+    func readExactly() throws -> (value: RESPValue, bytes: [UInt8]) {
+        recorded = []
+        defer { recorded = nil }
+        let value = try read()
+        return (value, recorded ?? [])
+    }
+
+    /// Passes on all that comes from now on, until one of the two ends.
+    func pump(to other: RESPConnection) {
+        guard unread.isEmpty || other.write(unread) else { return }
+        unread = []
+        while true {
+            let bytes = socket.read()
+            guard !bytes.isEmpty, other.write(bytes) else { return }
+        }
+    }
+
+    @discardableResult
+    func write(_ bytes: [UInt8]) -> Bool { socket.write(bytes) }
+
     package func close() { socket.shutdown() }
 
     package static func encode(_ words: [String]) -> [UInt8] {
@@ -73,6 +101,7 @@ package final class RESPConnection {
         while true {
             if let end = unread.firstIndex(of: UInt8(ascii: "\n")), end > 0 {
                 let line = String(decoding: unread[..<(end - 1)], as: UTF8.self)
+                recorded?.append(contentsOf: unread[...end])
                 unread.removeFirst(end + 1)
                 return line
             }
@@ -83,6 +112,7 @@ package final class RESPConnection {
     private func take(_ count: Int) throws -> [UInt8] {
         while unread.count < count { try more() }
         defer { unread.removeFirst(count) }
+        recorded?.append(contentsOf: unread[..<count])
         return Array(unread[..<count])
     }
 

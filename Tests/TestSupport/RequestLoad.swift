@@ -21,6 +21,7 @@ package final class RequestLoad: Sendable {
 
     private struct State {
         var counts: [Outcome: Int] = [:]
+        var times: [Outcome: [Duration]] = [:]
         var running = 0
         var isStopped = false
     }
@@ -33,6 +34,7 @@ package final class RequestLoad: Sendable {
                 var connection: HTTPConnection?
                 while !state.withLock({ $0.isStopped }) {
                     let outcome: Outcome
+                    let begun = ContinuousClock.now
                     do {
                         let used = try connection ?? HTTPConnection(port: port)
                         connection = used
@@ -43,7 +45,11 @@ package final class RequestLoad: Sendable {
                         outcome = .broken
                     }
                     if outcome == .broken { connection = nil }
-                    state.withLock { $0.counts[outcome, default: 0] += 1 }
+                    let time = ContinuousClock.now - begun
+                    state.withLock {
+                        $0.counts[outcome, default: 0] += 1
+                        $0.times[outcome, default: []].append(time)
+                    }
                     usleep(Self.pause)
                 }
                 state.withLock { $0.running -= 1 }
@@ -57,6 +63,12 @@ package final class RequestLoad: Sendable {
     package func count(_ outcome: Outcome) -> Int { state.withLock { $0.counts[outcome] ?? 0 } }
 
     package func count(_ status: Int, _ code: String = "") -> Int { count(.answer(status: status, code: code)) }
+
+    /// How long the given part of the requests that ended so took at most, since this was last asked about them; nil: there were none.
+    package func quantile(_ part: Double, _ status: Int, _ code: String = "") -> Duration? {
+        let times = state.withLock { $0.times.removeValue(forKey: .answer(status: status, code: code)) }?.sorted() ?? []
+        return times.isEmpty ? nil : times[min(times.count - 1, Int(Double(times.count) * part))]
+    }
 
     /// Waits for some more requests that end so.
     package func more(_ count: Int, _ status: Int, _ code: String = "", within: Duration = .seconds(20)) async throws {

@@ -16,11 +16,18 @@ package final class SentinelRedis: Sendable {
     /// - Parameters:
     ///   - options: of each data server.
     ///   - password: of the data servers; the Sentinels use it and have none.
+    ///   - observers: Sentinels and replicas come to the data servers as a user of their own, so that `shutOut` can tell them from others, who need a
+    ///     password.
     package static func start(
-        replicas: Int = 2, sentinels: Int = 3, _ options: [String] = [], password: String? = nil
+        replicas: Int = 2, sentinels: Int = 3, _ options: [String] = [], password: String? = nil, observers: Bool = false
     ) async throws -> SentinelRedis {
+        let observer = Self.observer
+        let user =
+            observers
+            ? ["--user", observer, "on", ">\(observer)", "~*", "&*", "+@all", "--masteruser", observer, "--masterauth", observer] : []
         let common =
-            options + ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"] + (password.map { ["--masterauth", $0] } ?? [])
+            options + user + ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"]
+            + (observers ? [] : password.map { ["--masterauth", $0] } ?? [])
         var servers = [try await RedisServer.start(common, password: password)]
         var watchers: [RedisSentinel] = []
         do {
@@ -31,7 +38,8 @@ package final class SentinelRedis: Sendable {
             for _ in 0..<sentinels {
                 watchers.append(
                     try await RedisSentinel.start(
-                        watching: primary.port, as: "mymaster", quorum: sentinels / 2 + 1, password: password))
+                        watching: primary.port, as: "mymaster", quorum: sentinels / 2 + 1,
+                        user: observers ? Self.observer : nil, password: observers ? Self.observer : password))
             }
             let all = SentinelRedis(servers, watchers)
             try await all.waitUntilWhole()
@@ -42,6 +50,18 @@ package final class SentinelRedis: Sendable {
             throw error
         }
     }
+
+    /// Its name, and its password.
+    private static let observer = "observer"
+
+    /// From now on Sentinels and replicas do not reach that server, while all others do.
+    package func shutOut(from server: RedisServer) throws {
+        try server.command("ACL", "SETUSER", Self.observer, "off")
+        try server.command("CLIENT", "KILL", "USER", Self.observer)
+    }
+
+    /// They do again.
+    package func letIn(to server: RedisServer) throws { try server.command("ACL", "SETUSER", Self.observer, "on") }
 
     private init(_ servers: [RedisServer], _ sentinels: [RedisSentinel]) {
         self.servers = servers
@@ -92,16 +112,16 @@ package final class RedisSentinel: Sendable {
     private let folder: String
     private let child: ChildProcess
 
-    static func start(watching primary: Int, as name: String, quorum: Int, password: String?) async throws -> RedisSentinel {
-        let sentinel = try RedisSentinel(primary, name, quorum, password)
+    static func start(watching primary: Int, as name: String, quorum: Int, user: String?, password: String?) async throws -> RedisSentinel {
+        let sentinel = try RedisSentinel(primary, name, quorum, user, password)
         try await eventually("a Sentinel answers") { try sentinel.call(["PING"]) == .text("PONG") }
         return sentinel
     }
 
-    private init(_ primary: Int, _ name: String, _ quorum: Int, _ password: String?) throws {
+    private init(_ primary: Int, _ name: String, _ quorum: Int, _ user: String?, _ password: String?) throws {
         port = try freePort()
         folder = try temporaryFolder("sentinel")
-        let auth = password.map { "sentinel auth-pass \(name) \($0)\n" } ?? ""
+        let auth = (password.map { "sentinel auth-pass \(name) \($0)\n" } ?? "") + (user.map { "sentinel auth-user \(name) \($0)\n" } ?? "")
         let lines = """
             port \(port)
             bind 127.0.0.1
@@ -147,9 +167,10 @@ package final class RedisSentinel: Sendable {
 
 /// Runs `body` with a primary, two replicas and three Sentinels of its own, which are stopped afterwards.
 package func withSentinelRedis<Result>(
-    _ options: [String] = [], password: String? = nil, isolation: isolated (any Actor)? = #isolation, _ body: (SentinelRedis) async throws -> Result
+    _ options: [String] = [], password: String? = nil, observers: Bool = false, isolation: isolated (any Actor)? = #isolation,
+    _ body: (SentinelRedis) async throws -> Result
 ) async throws -> Result {
-    let redis = try await SentinelRedis.start(options, password: password)
+    let redis = try await SentinelRedis.start(options, password: password, observers: observers)
     defer { redis.stop() }
     return try await body(redis)
 }

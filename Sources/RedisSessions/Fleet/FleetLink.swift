@@ -47,6 +47,8 @@ final class FleetLink: @unchecked Sendable {
     private var isListening = false
     private let held: EventLoopPromise<Void>
     private var timer: (due: NIODeadline, scheduled: Scheduled<Void>)?
+    /// Why Redis has refused the last heartbeat that it answered; nil: it has not.
+    private var toldRefusal: String?
     private var isClosing = false
 
     init(
@@ -233,14 +235,32 @@ final class FleetLink: @unchecked Sendable {
                 guard case .integer(let was) = reply, was == 0 || was == 1 else { return nil }
                 return was == 1
             }
+            var refusal = replies?.first.flatMap(\.errorCode)
             // Too few replicas have it: this Redis may have been replaced without knowing.
-            if !wait.isEmpty, (replies?.last?.integer ?? 0) < Int64(configuration.waitReplicas) { wasThere = nil }
+            if !wait.isEmpty, (replies?.last?.integer ?? 0) < Int64(configuration.waitReplicas) {
+                wasThere = nil
+                if replies != nil { refusal = refusal ?? "too few replicas have it" }
+            }
+            if replies != nil { tell(refusal) }
             // What listens has to be connected to the very server that has the heartbeat. If not, its name has moved, and both go where it leads now.
             if client.status.serverID != serverID {
                 wasThere = nil
                 if client.isConnected { eventLoop.execute { self.reconnect() } }
             }
             after { [wasThere] in $0.beatAnswered(beat, isNew: isNew, wasThere: wasThere, sent: sent, now: $1) }
+        }
+    }
+
+    /// Once for each reason: a Redis that answers and does not write is no outage of a connection, which would be told elsewhere.
+    private func tell(_ refusal: String?) {
+        eventLoop.execute { [self] in
+            guard refusal != toldRefusal else { return }
+            toldRefusal = refusal
+            if let refusal {
+                logger.warning("Redis does not take the heartbeat: no session can be confirmed", metadata: ["reason": "\(refusal)"])
+            } else {
+                logger.notice("Redis takes the heartbeat again")
+            }
         }
     }
 
