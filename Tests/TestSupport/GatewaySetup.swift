@@ -27,6 +27,16 @@ package struct GatewaySetup: Sendable {
         "{kind: redis, redis: {addresses: [\"\(redis.address)\"], \(more)}}"
     }
 
+    package static func store(_ redis: SentinelRedis, _ more: String = "") -> String {
+        let addresses = redis.sentinels.map { "\"127.0.0.1:\($0.port)\"" }.joined(separator: ", ")
+        return "{kind: redis, redis: {mode: sentinel, sentinel_master: \(redis.name), addresses: [\(addresses)], \(more)}}"
+    }
+
+    package static func store(_ redis: ClusterRedis, _ more: String = "") -> String {
+        let addresses = redis.servers.map { "\"\($0.address)\"" }.joined(separator: ", ")
+        return "{kind: redis, redis: {mode: cluster, addresses: [\(addresses)], \(more)}}"
+    }
+
     package subscript(key: String) -> String? {
         get { sections.first { $0.key == key }?.value }
         set {

@@ -72,9 +72,11 @@ package final class PortcullisProcess: Sendable {
         return Result(exitCode: code, output: process.output, errors: process.errors)
     }
 
-    /// Beside the bundle of the tests, where `swift build --build-tests` puts it.
+    /// What `PORTCULLIS_BINARY` names (a path; for figures, which want a release build), or else what stands beside the bundle of the tests, where
+    /// `swift build --build-tests` puts it.
     package static var executable: String {
         get throws {
+            if let path = ProcessInfo.processInfo.environment["PORTCULLIS_BINARY"] { return path }
             let bundle = Bundle.main.executableURL ?? URL(fileURLWithPath: CommandLine.arguments[0])
             let path = bundle.resolvingSymlinksInPath().deletingLastPathComponent().appendingPathComponent("portcullis").path
             guard FileManager.default.isExecutableFile(atPath: path) else {

@@ -145,11 +145,12 @@ package final class RedisSentinel: Sendable {
     }
 }
 
-/// Runs `body` with a primary, two replicas and three Sentinels of its own, which are stopped afterwards.
+/// Runs `body` with a primary, its replicas and three Sentinels of its own, which are stopped afterwards.
 package func withSentinelRedis<Result>(
-    _ options: [String] = [], password: String? = nil, isolation: isolated (any Actor)? = #isolation, _ body: (SentinelRedis) async throws -> Result
+    replicas: Int = 2, _ options: [String] = [], password: String? = nil, isolation: isolated (any Actor)? = #isolation,
+    _ body: (SentinelRedis) async throws -> Result
 ) async throws -> Result {
-    let redis = try await SentinelRedis.start(options, password: password)
+    let redis = try await SentinelRedis.start(replicas: replicas, options, password: password)
     defer { redis.stop() }
     return try await body(redis)
 }

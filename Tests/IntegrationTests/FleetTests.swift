@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+import TestSupport
+import Testing
+
+/// Several real gateways and a real Redis for each test; one test after the other, as there is no more machine than that.
+@Suite("A fleet", .serialized)
+enum FleetTests {}
+
+/// The ways to end a session.
+enum WayOut: CaseIterable, Sendable {
+    case logout, byRefreshToken, fromTheList, admin, revocation, backchannel
+    case all, adminAll, backchannelAll
+
+    /// Whether it ends every session of the user.
+    var endsAll: Bool {
+        switch self {
+        case .logout, .byRefreshToken, .fromTheList, .admin, .revocation, .backchannel: false
+        case .all, .adminAll, .backchannelAll: true
+        }
+    }
+
+    /// Ends a session through a gateway: the answer's status. `logoutToken` is an identity provider's, for the ways that need one.
+    func end(_ login: RunningGateway.Login, of user: String, at gateway: RunningGateway, _ logoutToken: String? = nil) throws -> Int {
+        switch self {
+        case .logout: try gateway.call("POST", "/auth/logout", token: login.access).status
+        case .byRefreshToken: try gateway.call("POST", "/auth/logout", json: #"{"refresh_token":"\#(login.refresh)"}"#).status
+        case .fromTheList: try gateway.call("DELETE", "/auth/sessions/\(login.session)", token: login.access).status
+        case .all: try gateway.call("POST", "/auth/logout-all", token: login.access).status
+        case .admin: try gateway.admin("DELETE", "/v1/users/\(user)/sessions/\(login.session)").status
+        case .adminAll: try gateway.admin("DELETE", "/v1/users/\(user)/sessions").status
+        case .revocation: try gateway.revoke(login.refresh).status
+        case .backchannel, .backchannelAll: try gateway.tell(logoutToken ?? "").status
+        }
+    }
+
+    /// The logout token of an identity provider, where the way needs one; made before, as it takes a while.
+    func logoutToken(_ session: String, of user: String) throws -> String? {
+        switch self {
+        case .backchannel: try IdentityProvider.logoutToken(session, of: user)
+        case .backchannelAll: try IdentityProvider.logoutToken(nil, of: user)
+        case .logout, .byRefreshToken, .fromTheList, .admin, .revocation, .all, .adminAll: nil
+        }
+    }
+}
+
+extension RunningGateway {
+    /// RFC 7009, on the admin listener.
+    fileprivate func revoke(_ token: String) throws -> HTTPMessage {
+        let connection = try HTTPConnection(port: adminPort)
+        let body = "token=\(token)"
+        let fields = [
+            ("Authorization", "Bearer \(GatewaySetup.adminToken)"), ("Content-Type", "application/x-www-form-urlencoded"),
+            ("Content-Length", "\(body.utf8.count)"),
+        ]
+        connection.socket.write(HTTPConnection.head("POST", "/v1/revoke", fields) + body)
+        return try connection.answer(to: "POST")
+    }
+}
+
+/// The load of a fleet and what must be true of it.
+struct FleetJudge {
+    static let pass = RequestLoad.Outcome.answer(status: 200, code: "")
+    static let revoked = RequestLoad.Outcome.answer(status: 401, code: "session_revoked")
+    static let unavailable = RequestLoad.Outcome.answer(status: 503, code: "store_unavailable")
+
+    let fleet: RunningFleet
+    let load: RequestLoad
+
+    /// Begins a session at one gateway, and has every gateway let it pass.
+    func begin(_ users: [String], at gateway: RunningGateway) async throws -> [RunningGateway.Login] {
+        let began = ContinuousClock.now
+        let logins = try users.map { try gateway.begin($0) }
+        load.begin(logins.map(\.access))
+        try await load.pass(logins.map(\.access), after: began)
+        return logins
+    }
+
+    /// No request of the session passes that was sent after this moment, at which its logout had been answered: neither those of the load nor one that
+    /// each gateway gets at once. Ends its load.
+    func isOver(
+        _ logins: [RunningGateway.Login], since ended: ContinuousClock.Instant, _ comment: Comment, allowed: Set<RequestLoad.Outcome> = [pass, revoked]
+    ) async throws {
+        let tokens = logins.map(\.access)
+        for token in tokens {
+            let statuses = try fleet.statuses(token)
+            #expect(!statuses.contains(200), comment)
+        }
+        try await load.answers(tokens, after: ended)
+        load.end(tokens)
+        for token in tokens {
+            let story = load.story(token)
+            #expect(!story.passed(after: ended), comment)
+            #expect(allowed.isSuperset(of: story.counts.keys), "\(comment): \(story.counts)")
+        }
+    }
+
+    /// Nobody ever told these sessions anything but that they are good.
+    func wereAlwaysGood(_ logins: [RunningGateway.Login], _ comment: Comment, allowed: Set<RequestLoad.Outcome> = [pass]) {
+        for login in logins {
+            let counts = load.story(login.access).counts
+            #expect(allowed.isSuperset(of: counts.keys) && counts[Self.pass] != nil, "\(comment): \(counts)")
+        }
+    }
+}

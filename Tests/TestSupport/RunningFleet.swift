@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+/// Several gateways that share key, users and store.
+package final class RunningFleet: Sendable {
+    package let gateways: [RunningGateway]
+
+    package var ports: [Int] { gateways.map(\.port) }
+
+    package subscript(index: Int) -> RunningGateway { gateways[index % gateways.count] }
+
+    /// Starts a gateway for each of the setups, and waits until all are ready.
+    package static func start(_ setups: [GatewaySetup]) async throws -> RunningFleet {
+        var gateways: [RunningGateway] = []
+        do {
+            for setup in setups { gateways.append(try await RunningGateway.start(setup, sibling: gateways.first)) }
+        } catch {
+            for gateway in gateways { gateway.stop() }
+            throw error
+        }
+        return RunningFleet(gateways)
+    }
+
+    private init(_ gateways: [RunningGateway]) { self.gateways = gateways }
+
+    /// What each gateway says to a request that is sent now.
+    package func statuses(_ token: String, _ target: String = "/orders") throws -> [Int] {
+        try gateways.map { try $0.get(target, token: token).status }
+    }
+
+    /// Waits until each remembers answers, as it does in tracked mode.
+    package func waitUntilTracking() async throws {
+        try await eventually("every gateway remembers answers", within: .seconds(30)) {
+            try gateways.allSatisfy { try $0.metric("portcullis_revocation_tracking") == 1 }
+        }
+    }
+
+    package func stop() {
+        for gateway in gateways { gateway.stop() }
+    }
+}
+
+/// Runs `body` with a fleet of its own, which is ended afterwards.
+package func withFleet<Result>(
+    _ setups: [GatewaySetup], isolation: isolated (any Actor)? = #isolation, _ body: (RunningFleet) async throws -> Result
+) async throws -> Result {
+    let fleet = try await RunningFleet.start(setups)
+    defer { fleet.stop() }
+    return try await body(fleet)
+}
+
+/// Three gateways with the same setup.
+package func withFleet<Result>(
+    _ setup: GatewaySetup, isolation: isolated (any Actor)? = #isolation, _ body: (RunningFleet) async throws -> Result
+) async throws -> Result {
+    try await withFleet([setup, setup, setup], body)
+}
+
+/// How a gateway decides whether a session is still there.
+package enum RevocationMode: String, CaseIterable, Sendable {
+    case strict, tracked
+}
+
+extension GatewaySetup {
+    /// - Parameter staleness: `max_staleness`, as the file has it.
+    package mutating func decide(_ mode: RevocationMode, staleness: String) {
+        self["revocation"] = "{mode: \(mode.rawValue), max_staleness: \(staleness)}"
+    }
+}
