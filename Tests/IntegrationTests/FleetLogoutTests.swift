@@ -19,18 +19,10 @@ extension FleetTests {
                 setup.decide(mode, staleness: staleness)
                 try await withFleet(setup) { fleet in
                     if mode == .tracked { try await fleet.waitUntilTracking() }
-                    let lasting = try (0..<8).map { try fleet[$0].begin("bob-\($0)") }
-                    let judge = FleetJudge(fleet: fleet, load: RequestLoad(ports: fleet.ports, connections: 2))
-                    let others = RequestLoad(ports: fleet.ports, connections: 1, tokens: lasting.map(\.access))
-                    try await withLoad(judge.load) {
-                        try await withLoad(others) {
-                            try await others.pass(lasting.map(\.access), after: .now)
-                            try await body(judge, redis)
-                            try await others.pass(lasting.map(\.access), after: .now)
-                        }
+                    try await FleetJudge.withLoad(on: fleet) { judge, _ in
+                        try await body(judge, redis)
+                        #expect(Set(judge.load.counts.keys) == [FleetJudge.pass, FleetJudge.revoked], "\(judge.load.counts)")
                     }
-                    FleetJudge(fleet: fleet, load: others).wereAlwaysGood(lasting, "a session that nobody ended")
-                    #expect(Set(judge.load.counts.keys) == [FleetJudge.pass, FleetJudge.revoked], "\(judge.load.counts)")
                 }
             }
         }
