@@ -14,27 +14,24 @@ extension FleetTests {
         private static let anything = excused.union([FleetJudge.revoked])
 
         private func withFleet(
-            on cluster: ClusterRedis, _ mode: RevocationMode, _ more: String, staleness: String, _ body: (RunningFleet) async throws -> Void
+            on cluster: ClusterRedis, _ more: String, staleness: String, _ body: (RunningFleet) async throws -> Void
         ) async throws {
             let upstream = try FakeServer.echo()
             defer { upstream.stop() }
             var setup = GatewaySetup(upstream: upstream.port)
-            setup["store"] = GatewaySetup.store(cluster, more)
-            setup.decide(mode, staleness: staleness)
-            try await TestSupport.withFleet(setup) { fleet in
-                if mode == .tracked { try await fleet.waitUntilTracking() }
+            setup["store"] = GatewaySetup.store(cluster, "\(RedisServer.admittingGate.credentials), \(more)")
+            try await TestSupport.withFleet(setup.mixed(staleness: staleness)) { fleet in
                 try await body(fleet)
+                for server in cluster.servers { try server.expectNothingRefused() }
             }
         }
 
         private static func key(of user: String) -> String { "portcullis:sessions:{\(user)}" }
 
-        @Test(
-            "whose slots move under load keeps every logout and every session, and logins and logouts go on",
-            arguments: RevocationMode.allCases)
-        func resharding(mode: RevocationMode) async throws {
-            try await withClusterRedis { cluster in
-                try await withFleet(on: cluster, mode, "connect_timeout: 5s, command_timeout: 5s", staleness: "5s") { fleet in
+        @Test("whose slots move under load keeps every logout and every session, and logins and logouts go on")
+        func resharding() async throws {
+            try await withClusterRedis(RedisServer.admittingGate.options) { cluster in
+                try await withFleet(on: cluster, "connect_timeout: 5s, command_timeout: 5s", staleness: "3s") { fleet in
                     try await FleetJudge.withLoad(on: fleet, allowed: Self.excused) { judge, lasting in
                         let load = RequestLoad(ports: fleet.ports, connections: 1, tokens: lasting.map(\.access))
                         try await withLoad(load) {
@@ -82,11 +79,10 @@ extension FleetTests {
         }
 
         @Test(
-            "one of whose primaries dies goes on with its replica: no logout that was answered is undone, no session that is good is told that it is over",
-            arguments: RevocationMode.allCases)
-        func failover(mode: RevocationMode) async throws {
-            try await withClusterRedis(hasReplicas: true) { cluster in
-                try await withFleet(on: cluster, mode, "wait_replicas: 1, command_timeout: 500ms", staleness: "2s") { fleet in
+            "one of whose primaries dies goes on with its replica: no logout that was answered is undone, no session that is good is told that it is over")
+        func failover() async throws {
+            try await withClusterRedis(hasReplicas: true, RedisServer.admittingGate.options) { cluster in
+                try await withFleet(on: cluster, "wait_replicas: 1, command_timeout: 500ms", staleness: "2s") { fleet in
                     // Logins don't wait for the replica: what is lost of them is lost before anything is proved.
                     try await FleetJudge.withLoad(on: fleet, allowed: Self.excused, lasted: cluster.waitUntilReplicated) { judge, _ in
                         var over: [RunningGateway.Login] = []

@@ -27,6 +27,7 @@ extension FleetTests {
                 socket.stop()
             }
             try await withRedisServer { redis in
+                try redis.growOld()
                 let relay = try TCPRelay(to: redis.port)
                 defer { relay.stop() }
                 var setup = GatewaySetup(upstream: upstream.port, redis: redis)
@@ -35,9 +36,8 @@ extension FleetTests {
                 setup["routes"] = "[{path: /socket, upstream: socket}, {path: /, upstream: legacy}]"
                 setup.decide(mode, staleness: staleness)
                 var far = setup
-                far["store"] = "{kind: redis, redis: {addresses: [\"127.0.0.1:\(relay.port)\"], connect_timeout: 5s, command_timeout: 5s}}"
+                far["store"] = "{kind: redis, redis: {addresses: [\"127.0.0.1:\(relay.port)\"], connect_timeout: 5s, command_timeout: 1s}}"
                 try await withFleet([setup, setup, far]) { fleet in
-                    if mode == .tracked { try await fleet.waitUntilTracking() }
                     try await body(World(fleet: fleet, upstream: upstream, relay: relay, setup: setup))
                 }
             }
@@ -86,7 +86,7 @@ extension FleetTests {
             try await withWorld(mode) { world in
                 let fleet = world.fleet
                 try await FleetJudge.withLoad(on: fleet, allowed: Self.excused) { judge, lasting in
-                    for round in 0..<rounds(2) {
+                    for round in 0..<rounds(1) {
                         let victims = try await judge.begin(["alice", "carol"], at: fleet[0])
                         world.relay.isSilent = true
                         let ended = try await judge.end(victims[0], at: round % 2)
@@ -104,9 +104,9 @@ extension FleetTests {
             }
         }
 
-        @Test("is answered when the lease of a gateway that was killed has run out, and by the fleet that is left at once", arguments: RevocationMode.allCases)
-        func killed(mode: RevocationMode) async throws {
-            try await withWorld(mode) { world in
+        @Test("is answered when the lease of a gateway that was killed has run out, and by the fleet that is left at once")
+        func killed() async throws {
+            try await withWorld(.tracked) { world in
                 let fleet = world.fleet
                 let victims = try ["alice", "bob", "carol"].map { try fleet[2].begin($0) }
                 for victim in victims { #expect(try fleet.statuses(victim.access) == [200, 200, 200]) }
@@ -125,9 +125,9 @@ extension FleetTests {
             }
         }
 
-        @Test("ends what a gateway that drains still has open, before it is answered", arguments: RevocationMode.allCases)
-        func draining(mode: RevocationMode) async throws {
-            try await withWorld(mode, staleness: "10s") { world in
+        @Test("ends what a gateway that drains still has open, before it is answered")
+        func draining() async throws {
+            try await withWorld(.tracked, staleness: "10s") { world in
                 let fleet = world.fleet
                 let victim = try fleet[0].begin("alice"), other = try fleet[0].begin("bob")
                 let socket = try WebSocketPeer(fleet[2], token: victim.access), kept = try WebSocketPeer(fleet[2], token: other.access)
@@ -148,7 +148,7 @@ extension FleetTests {
         func starting(mode: RevocationMode) async throws {
             try await withWorld(mode, staleness: "5s") { world in
                 let fleet = world.fleet
-                for _ in 0..<rounds(2) {
+                for _ in 0..<rounds(1) {
                     let starting = try await RunningGateway.start(world.setup, sibling: fleet[0], isReady: nil)
                     defer { starting.stop() }
                     // Requests from before its listener is there until it has been in the fleet for a while.

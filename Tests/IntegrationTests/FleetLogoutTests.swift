@@ -14,11 +14,11 @@ extension FleetTests {
             let upstream = try FakeServer.echo()
             defer { upstream.stop() }
             try await withRedisServer { redis in
+                try redis.growOld()
                 var setup = GatewaySetup(upstream: upstream.port, redis: redis)
                 setup["issuers"] = IdentityProvider.issuers(sessions: "registered")
                 setup.decide(mode, staleness: staleness)
                 try await withFleet(setup) { fleet in
-                    if mode == .tracked { try await fleet.waitUntilTracking() }
                     try await FleetJudge.withLoad(on: fleet) { judge, _ in
                         try await body(judge, redis)
                         #expect(Set(judge.load.counts.keys) == [FleetJudge.pass, FleetJudge.revoked], "\(judge.load.counts)")

@@ -12,16 +12,14 @@ extension FleetTests {
         private static let excused: Set = [FleetJudge.pass, FleetJudge.unavailable]
 
         @Test(
-            "by order and by death, under load: no logout that was answered is undone, and no session that is good is told that it is over",
-            arguments: RevocationMode.allCases)
-        func failover(mode: RevocationMode) async throws {
+            "by order and by death, under load: no logout that was answered is undone, and no session that is good is told that it is over")
+        func failover() async throws {
             let upstream = try FakeServer.echo()
             defer { upstream.stop() }
-            try await withSentinelRedis(replicas: 1) { redis in
+            try await withSentinelRedis(replicas: 1, RedisServer.admittingGate.options) { redis in
                 var setup = GatewaySetup(upstream: upstream.port)
-                setup["store"] = GatewaySetup.store(redis, "wait_replicas: 1, command_timeout: 500ms")
-                setup.decide(mode, staleness: "2s")
-                try await withFleet(setup) { fleet in
+                setup["store"] = GatewaySetup.store(redis, "\(RedisServer.admittingGate.credentials), wait_replicas: 1, command_timeout: 500ms")
+                try await withFleet(setup.mixed(staleness: "2s")) { fleet in
                     // Logins don't wait for the replica: what is lost of them is lost before anything is proved.
                     try await FleetJudge.withLoad(on: fleet, allowed: Self.excused, lasted: redis.waitUntilWhole) { judge, lasting in
                         var over: [RunningGateway.Login] = []
@@ -30,6 +28,7 @@ extension FleetTests {
                             for victim in over.suffix(9) { #expect(try !fleet.statuses(victim.access).contains(200), "round \(round)") }
                         }
                         for victim in over { #expect(try !fleet.statuses(victim.access).contains(200)) }
+                        for server in redis.servers { try server.expectNothingRefused() }
                     }
                 }
             }

@@ -10,25 +10,21 @@ extension FleetTests {
         private static let excused: Set = [FleetJudge.pass, FleetJudge.unavailable]
 
         private func withFleetOfThree(
-            _ mode: RevocationMode, durable: Bool = false, staleness: String = "5s", _ body: (RunningFleet, RedisServer) async throws -> Void
+            durable: Bool = false, staleness: String, _ body: (RunningFleet, RedisServer) async throws -> Void
         ) async throws {
             let upstream = try FakeServer.echo()
             defer { upstream.stop() }
             try await withRedisServer(durable: durable) { redis in
                 try redis.growOld()
-                var setup = GatewaySetup(upstream: upstream.port, redis: redis)
-                setup.decide(mode, staleness: staleness)
-                try await withFleet(setup) { fleet in
-                    if mode == .tracked { try await fleet.waitUntilTracking() }
-                    try await body(fleet, redis)
-                }
+                let setup = GatewaySetup(upstream: upstream.port, redis: redis)
+                try await withFleet(setup.mixed(staleness: staleness)) { try await body($0, redis) }
             }
         }
 
-        @Test("FLUSHALL under load logs everybody out, at every gateway and at once, and is nobody's fault", arguments: RevocationMode.allCases)
-        func flushed(mode: RevocationMode) async throws {
+        @Test("FLUSHALL under load logs everybody out, at every gateway and at once, and is nobody's fault")
+        func flushed() async throws {
             // Longer than the test waits: what takes effect does so because it was pushed.
-            try await withFleetOfThree(mode, staleness: "1m") { fleet, redis in
+            try await withFleetOfThree(staleness: "1m") { fleet, redis in
                 let tokens = try (0..<8).map { try fleet[$0].begin("alice-\($0)").access }
                 let load = RequestLoad(ports: fleet.ports, connections: 2, tokens: tokens)
                 try await withLoad(load) {
@@ -47,11 +43,9 @@ extension FleetTests {
             }
         }
 
-        @Test(
-            "connections that Redis closes, those that hear of changes among them, cost no logout its effect and no session its life",
-            arguments: RevocationMode.allCases)
-        func disconnected(mode: RevocationMode) async throws {
-            try await withFleetOfThree(mode) { fleet, redis in
+        @Test("connections that Redis closes, those that hear of changes among them, cost no logout its effect and no session its life")
+        func disconnected() async throws {
+            try await withFleetOfThree(staleness: "5s") { fleet, redis in
                 try await FleetJudge.withLoad(on: fleet, allowed: Self.excused) { judge, _ in
                     for round in 0..<rounds(4) {
                         let victims = try await judge.begin(["alice", "alice"], at: fleet[round])
@@ -67,11 +61,9 @@ extension FleetTests {
             }
         }
 
-        @Test(
-            "Redis is killed again and again: no logout that was answered is undone, and no session that is good is told that it is over",
-            arguments: RevocationMode.allCases)
-        func killed(mode: RevocationMode) async throws {
-            try await withFleetOfThree(mode, durable: true, staleness: "1s") { fleet, redis in
+        @Test("Redis is killed again and again: no logout that was answered is undone, and no session that is good is told that it is over")
+        func killed() async throws {
+            try await withFleetOfThree(durable: true, staleness: "1s") { fleet, redis in
                 try await FleetJudge.withLoad(on: fleet, allowed: Self.excused) { judge, _ in
                     var over: [RunningGateway.Login] = []
                     for round in 0..<rounds(3) {

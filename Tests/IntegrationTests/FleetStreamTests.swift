@@ -40,7 +40,6 @@ extension FleetTests {
                 setup["routes"] = "[{path: /socket, upstream: socket}, {path: /narrow, upstream: narrow}, {path: /, upstream: legacy}]"
                 setup.decide(mode, staleness: "10s")
                 try await withFleet(setup) { fleet in
-                    if mode == .tracked { try await fleet.waitUntilTracking() }
                     try await body(World(fleet: fleet, upstream: upstream, closed: closed, redis: redis))
                 }
             }

@@ -45,6 +45,21 @@ enum WayOut: CaseIterable, Sendable {
     }
 }
 
+extension RedisServer {
+    /// Options of a server with a user that may do what the README says a gateway needs, and how the gateway gives its name.
+    static let admittingGate = (
+        options: ["--user", "gate", "on", ">word-of-the-gate"]
+            + "~portcullis:* &* +@all -@dangerous +info +client +wait +role +config|get".split(separator: " ").map(String.init),
+        credentials: "username: gate, password: word-of-the-gate"
+    )
+
+    /// That it has refused nothing that somebody asked for.
+    func expectNothingRefused() throws {
+        let refused = try command("ACL", "LOG")
+        #expect(refused == .array([]), "\(refused)")
+    }
+}
+
 extension RunningGateway {
     /// RFC 7009, on the admin listener.
     fileprivate func revoke(_ token: String) throws -> HTTPMessage {

@@ -9,11 +9,14 @@ package final class RunningFleet: Sendable {
 
     package subscript(index: Int) -> RunningGateway { gateways[index % gateways.count] }
 
-    /// Starts a gateway for each of the setups, and waits until all are ready.
+    /// Starts a gateway for each of the setups, and waits until all are ready and those that are to remember answers do.
     package static func start(_ setups: [GatewaySetup]) async throws -> RunningFleet {
         var gateways: [RunningGateway] = []
         do {
             for setup in setups { gateways.append(try await RunningGateway.start(setup, sibling: gateways.first)) }
+            for (gateway, setup) in zip(gateways, setups) where setup.mode == .tracked {
+                try await eventually("it remembers answers", within: .seconds(30)) { try gateway.metric("portcullis_revocation_tracking") == 1 }
+            }
         } catch {
             for gateway in gateways { gateway.stop() }
             throw error
@@ -26,13 +29,6 @@ package final class RunningFleet: Sendable {
     /// What each gateway says to a request that is sent now.
     package func statuses(_ token: String, _ target: String = "/orders") throws -> [Int] {
         try gateways.map { try $0.get(target, token: token).status }
-    }
-
-    /// Waits until each remembers answers, as it does in tracked mode.
-    package func waitUntilTracking() async throws {
-        try await eventually("every gateway remembers answers", within: .seconds(30)) {
-            try gateways.allSatisfy { try $0.metric("portcullis_revocation_tracking") == 1 }
-        }
     }
 
     package func stop() {
@@ -68,6 +64,17 @@ package enum RevocationMode: String, CaseIterable, Sendable {
 }
 
 extension GatewaySetup {
+    fileprivate var mode: RevocationMode? { RevocationMode.allCases.first { self["revocation"]?.contains("mode: \($0.rawValue)") == true } }
+
+    /// One of them strict and two of them tracked, as while a fleet is changed from the one to the other.
+    package func mixed(staleness: String) -> [GatewaySetup] {
+        [RevocationMode.strict, .tracked, .tracked].map { mode in
+            var setup = self
+            setup.decide(mode, staleness: staleness)
+            return setup
+        }
+    }
+
     /// - Parameter staleness: `max_staleness`, as the file has it.
     package mutating func decide(_ mode: RevocationMode, staleness: String) {
         self["revocation"] = "{mode: \(mode.rawValue), max_staleness: \(staleness)}"
