@@ -37,10 +37,16 @@ struct FleetJudge {
         FleetJudge(fleet: fleet, load: others).wereAlwaysGood(lasting, "a session that nobody ended", allowed: allowed)
     }
 
-    /// Begins sessions at one gateway, and has every gateway let them pass.
+    /// Begins sessions at one gateway, as soon as it has its store, and has every gateway let them pass.
     func begin(_ users: [String], at gateway: RunningGateway) async throws -> [RunningGateway.Login] {
         let began = ContinuousClock.now
-        let logins = try users.map { try gateway.begin($0) }
+        var logins: [RunningGateway.Login] = []
+        for user in users {
+            try await eventually("a session begins", within: .seconds(60)) {
+                logins.append(try gateway.begin(user))
+                return true
+            }
+        }
         load.begin(logins.map(\.access))
         try await load.pass(logins.map(\.access), after: began, within: .seconds(60))
         return logins

@@ -43,7 +43,7 @@ extension FleetTests {
             try await redis.waitUntilWhole()
             let before = try await judge.end(victims[0], at: round)
             guard let old = try redis.primary() else { throw NotInTime(description: "there is no primary") }
-            if round % 2 == 0 { try redis.failOver(askedOf: round % 3) } else { old.kill() }
+            if round % 2 == 0 { try await redis.failOver(askedOf: round % 3) } else { old.kill() }
             async let during = judge.end(victims[1], at: round + 1, within: .seconds(120))
             let new = try await redis.waitForFailover(from: old)
             // As a replica at once: the Sentinels would take ten seconds to tell it.

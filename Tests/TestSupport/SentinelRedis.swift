@@ -54,10 +54,13 @@ package final class SentinelRedis: Sendable {
         return try servers.first { try $0.port == port && $0.command("ROLE").elements?.first == .text("master") }
     }
 
-    /// Has a Sentinel promote a replica although nothing is wrong.
-    package func failOver(askedOf sentinel: Int = 0) throws {
-        let answer = try sentinels[sentinel].command("SENTINEL", "FAILOVER", name)
-        guard answer == .text("OK") else { throw NotInTime(description: "SENTINEL FAILOVER: \(answer)") }
+    /// Has a Sentinel promote a replica although nothing is wrong, as soon as it finds one good enough.
+    package func failOver(askedOf sentinel: Int = 0) async throws {
+        try await eventually("a Sentinel fails over", within: .seconds(60)) {
+            let answer = try sentinels[sentinel].command("SENTINEL", "FAILOVER", name)
+            guard answer == .text("OK") else { throw NotInTime(description: "\(answer)") }
+            return true
+        }
     }
 
     /// Waits until all Sentinels name another primary than that one, and it is one.
