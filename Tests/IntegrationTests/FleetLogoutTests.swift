@@ -9,7 +9,7 @@ extension FleetTests {
     struct FleetLogoutTests {
         /// Load of eight lasting sessions, and of whatever a test adds, on three gateways that obey an identity provider, too.
         private func withLoadedFleet(
-            _ mode: RevocationMode, staleness: String = "10s", _ body: (FleetJudge, RedisServer) async throws -> Void
+            _ mode: RevocationMode, staleness: String = "10s", _ body: (FleetJudge, RedisServer, TCPRelay) async throws -> Void
         ) async throws {
             let upstream = try FakeServer.echo()
             defer { upstream.stop() }
@@ -18,9 +18,9 @@ extension FleetTests {
                 var setup = GatewaySetup(upstream: upstream.port, redis: redis)
                 setup["issuers"] = IdentityProvider.issuers(sessions: "registered")
                 setup.decide(mode, staleness: staleness)
-                try await withFleet(setup) { fleet in
+                try await withFleet(setup, relayTo: redis) { fleet, relay in
                     try await FleetJudge.withLoad(on: fleet) { judge, _ in
-                        try await body(judge, redis)
+                        try await body(judge, redis, relay)
                         #expect(Set(judge.load.counts.keys) == [FleetJudge.pass, FleetJudge.revoked], "\(judge.load.counts)")
                     }
                 }
@@ -36,7 +36,7 @@ extension FleetTests {
             "has ended the session on every gateway when it is answered, whichever way and gateway it took, and no other session",
             arguments: RevocationMode.allCases)
         func logout(mode: RevocationMode) async throws {
-            try await withLoadedFleet(mode) { judge, _ in
+            try await withLoadedFleet(mode) { judge, _, relay in
                 let total = rounds(20)
                 // Three at a time, each through another gateway: fences that meet are told and confirmed together.
                 for first in stride(from: 0, to: total, by: 3) {
@@ -46,6 +46,7 @@ extension FleetTests {
                     let victims = try await judge.begin(users, at: judge.fleet[first])
                     let others = try await judge.begin(users, at: judge.fleet[first + 1])
                     let told = try zip(ways, victims).enumerated().map { try $1.0.logoutToken($1.1.session, of: users[$0]) }
+                    relay.delay = .milliseconds(20)
                     let ended = try await withThrowingTaskGroup(of: (Int, Ended).self) { group in
                         for (index, number) in numbers.enumerated() {
                             let (way, victim, user, token) = (ways[index], victims[index], users[index], told[index])
@@ -64,6 +65,7 @@ extension FleetTests {
                         #expect(200..<300 ~= answer.status, "\(way)")
                         try await judge.isOver(
                             way.endsAll ? [victims[index], others[index]] : [victims[index]], since: answer.at, "\(way), logout \(numbers[index])")
+                        relay.delay = .zero
                         guard !way.endsAll else { continue }
                         try await judge.load.pass([others[index].access], after: answer.at)
                         judge.load.end([others[index].access])
@@ -78,7 +80,7 @@ extension FleetTests {
             arguments: RevocationMode.allCases)
         func otherPrograms(mode: RevocationMode) async throws {
             // Far longer than the test waits: what takes effect does so because it was pushed.
-            try await withLoadedFleet(mode, staleness: "5m") { judge, redis in
+            try await withLoadedFleet(mode, staleness: "5m") { judge, redis, _ in
                 for number in 0..<rounds(6) {
                     let user = "alice-\(number)"
                     let logins = try await judge.begin([user, user], at: judge.fleet[number])

@@ -15,6 +15,8 @@ extension FleetTests {
             let upstream: OpenUpstream
             let closed: Closed
             let redis: RedisServer
+            /// Between the last gateway and Redis.
+            let relay: TCPRelay
         }
 
         private final class Closed: Sendable {
@@ -39,8 +41,8 @@ extension FleetTests {
                     + "socket: {endpoints: [\"127.0.0.1:\(socket.port)\"]}}"
                 setup["routes"] = "[{path: /socket, upstream: socket}, {path: /narrow, upstream: narrow}, {path: /, upstream: legacy}]"
                 setup.decide(mode, staleness: "10s")
-                try await withFleet(setup) { fleet in
-                    try await body(World(fleet: fleet, upstream: upstream, closed: closed, redis: redis))
+                try await withFleet(setup, relayTo: redis) { fleet, relay in
+                    try await body(World(fleet: fleet, upstream: upstream, closed: closed, redis: redis, relay: relay))
                 }
             }
         }
@@ -126,6 +128,7 @@ extension FleetTests {
                 // Here the other session has the connection, and the victim's request waits for it.
                 try await kept.ask("other", token: other.access)
                 try await cut.ask("victim", token: victim.access)
+                world.relay.delay = .milliseconds(200)
                 let status = try way.end(victim, of: "alice", at: world.fleet[1])
                 // What has not left a gateway by now is not seen.
                 for gateway in world.fleet.gateways { gateway.process.send(signal: SIGSTOP) }

@@ -8,6 +8,19 @@ import Testing
 @Suite("A fleet", .serialized)
 enum FleetTests {}
 
+/// Runs `body` with three gateways, between the last of which and Redis there is a relay. What it hears later than the others is what a logout has to
+/// wait for: with all of them as quick as loopback is, nobody would notice that it does not.
+func withFleet(
+    _ setup: GatewaySetup, relayTo redis: RedisServer, timeouts: String = "connect_timeout: 5s, command_timeout: 5s",
+    _ body: (RunningFleet, TCPRelay) async throws -> Void
+) async throws {
+    let relay = try TCPRelay(to: redis.port)
+    defer { relay.stop() }
+    var late = setup
+    late["store"] = GatewaySetup.store(port: relay.port, timeouts)
+    try await withFleet([setup, setup, late]) { try await body($0, relay) }
+}
+
 /// The ways to end a session.
 enum WayOut: CaseIterable, Sendable {
     case logout, byRefreshToken, fromTheList, admin, revocation, backchannel

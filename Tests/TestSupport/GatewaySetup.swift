@@ -24,7 +24,12 @@ package struct GatewaySetup: Sendable {
     }
 
     package static func store(_ redis: RedisServer, _ more: String = "") -> String {
-        "{kind: redis, redis: {addresses: [\"\(redis.address)\"], \(more)}}"
+        store(port: redis.port, more)
+    }
+
+    /// - Parameter port: of a Redis, or of a relay to one.
+    package static func store(port: Int, _ more: String) -> String {
+        "{kind: redis, redis: {addresses: [\"127.0.0.1:\(port)\"], \(more)}}"
     }
 
     package static func store(_ redis: SentinelRedis, _ more: String = "") -> String {
