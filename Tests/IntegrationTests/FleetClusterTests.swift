@@ -79,7 +79,8 @@ extension FleetTests {
         }
 
         @Test(
-            "one of whose primaries dies goes on with its replica: no logout that was answered is undone, no session that is good is told that it is over")
+            "one of whose primaries dies goes on with its replica: no logout that was answered is undone, no session that is good is told that it is over"
+        )
         func failover() async throws {
             try await withClusterRedis(hasReplicas: true, RedisServer.admittingGate.options) { cluster in
                 try await withFleet(on: cluster, "wait_replicas: 1, command_timeout: 500ms", staleness: "2s") { fleet in

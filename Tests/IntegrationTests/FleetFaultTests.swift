@@ -51,7 +51,7 @@ extension FleetTests {
                 #expect(socket.echoes("before"))
                 let kept = try HTTPConnection(port: stopped.port)
                 #expect(try kept.get("/orders", token: victim.access).status == 200)
-                stopped.process.send(signal: SIGSTOP)
+                try await stopped.process.pause()
                 world.relay.isSilent = true
                 // All this is at the gateway before the logout, and it cannot look at it until it goes on.
                 let fresh = try HTTPConnection(port: stopped.port)
@@ -61,7 +61,7 @@ extension FleetTests {
                 socket.send("late")
                 let began = ContinuousClock.now
                 let status = try await onThread { try fleet[0].call("POST", "/auth/logout", token: victim.access).status }
-                stopped.process.send(signal: SIGCONT)
+                stopped.process.resume()
                 #expect(status == 204)
                 // It has two seconds, and the machine the rest.
                 #expect(ContinuousClock.now - began < .seconds(15))
@@ -139,11 +139,11 @@ extension FleetTests {
                 try await eventually("it drains") { try fleet[2].admin("GET", "/readyz").status == 503 }
                 world.relay.delay = .milliseconds(200)
                 let status = try await onThread { try fleet[0].call("POST", "/auth/logout", token: victim.access).status }
-                fleet[2].process.send(signal: SIGSTOP)
+                try await fleet[2].process.pause()
                 #expect(status == 204)
                 let frame = socket.closeFrame()
                 #expect(frame?.code == 1008 && frame?.reason == "session revoked")
-                fleet[2].process.send(signal: SIGCONT)
+                fleet[2].process.resume()
                 #expect(kept.echoes("c"))
             }
         }
@@ -166,7 +166,9 @@ extension FleetTests {
                             let victim = try fleet[number].begin("alice")
                             load.begin([victim.access])
                             if afterStart > 0 { try await load.pass([victim.access], after: .now) }
-                            let status = try await onThread { [number] in try fleet[number + 1].call("POST", "/auth/logout", token: victim.access).status }
+                            let status = try await onThread { [number] in
+                                try fleet[number + 1].call("POST", "/auth/logout", token: victim.access).status
+                            }
                             let ended = ContinuousClock.now
                             #expect(status == 204)
                             if (try? starting.admin("GET", "/readyz").status) == 200 {

@@ -68,7 +68,8 @@ struct FleetJudge {
     /// No request of the session passes that was sent after this moment, at which its logout had been answered: neither those of the load nor one that
     /// each gateway gets at once. Ends its load.
     func isOver(
-        _ logins: [RunningGateway.Login], since ended: ContinuousClock.Instant, _ comment: Comment, allowed: Set<RequestLoad.Outcome> = [pass, revoked]
+        _ logins: [RunningGateway.Login], since ended: ContinuousClock.Instant, _ comment: Comment,
+        allowed: Set<RequestLoad.Outcome> = [pass, revoked]
     ) async throws {
         let tokens = logins.map(\.access)
         for token in tokens { #expect(try !fleet.statuses(token).contains(200), comment) }

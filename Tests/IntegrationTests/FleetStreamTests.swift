@@ -131,10 +131,10 @@ extension FleetTests {
                 world.relay.delay = .milliseconds(200)
                 let status = try way.end(victim, of: "alice", at: world.fleet[1])
                 // What has not left a gateway by now is not seen.
-                for gateway in world.fleet.gateways { gateway.process.send(signal: SIGSTOP) }
+                for gateway in world.fleet.gateways.reversed() { try await gateway.process.pause() }
                 #expect(200..<300 ~= status)
                 try await cut.expectIsCut("session revoked")
-                for gateway in world.fleet.gateways { gateway.process.send(signal: SIGCONT) }
+                for gateway in world.fleet.gateways { gateway.process.resume() }
                 try kept.expectGoesOn()
                 #expect(try world.fleet.statuses(victim.access, "/silent/late") == [401, 401, 401])
                 cut.expectNeverArrived()

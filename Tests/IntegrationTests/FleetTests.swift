@@ -86,4 +86,3 @@ extension RunningGateway {
         return try connection.answer(to: "POST")
     }
 }
-

@@ -113,7 +113,9 @@ package final class ClusterRedis: Sendable {
             return lines.first { $0.hasPrefix("\(name):") }.flatMap { Int($0.dropFirst(name.count + 1)) }
         }
         for server in servers {
-            guard let port = (try server.command("ROLE").elements?.dropFirst(2).first).flatMap({ if case .integer(let port) = $0 { port } else { nil } }),
+            guard
+                let port = (try server.command("ROLE").elements?.dropFirst(2).first).flatMap({ if case .integer(let port) = $0 { port } else { nil } }
+                ),
                 let primary = servers.first(where: { $0.port == port }), let written = try offset("master_repl_offset", primary)
             else { continue }
             try await eventually("a replica has everything") { try offset("slave_repl_offset", server) ?? 0 >= written }

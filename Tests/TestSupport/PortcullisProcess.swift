@@ -44,6 +44,21 @@ package final class PortcullisProcess: Sendable {
 
     package func send(signal: Int32) { child.send(signal: signal) }
 
+    /// SIGSTOP; returns when no thread runs any more. One takes the signal and stops the others, which go on until it is its turn.
+    package func pause() async throws {
+        send(signal: SIGSTOP)
+        let tasks = "/proc/\(identifier)/task"
+        try await eventually("every thread has stopped") {
+            try FileManager.default.contentsOfDirectory(atPath: tasks).allSatisfy { thread in
+                let fields = try String(contentsOfFile: "\(tasks)/\(thread)/stat", encoding: .utf8)
+                // The name in brackets may hold anything; the state follows it.
+                return fields.split(separator: ")").last?.hasPrefix(" T") == true
+            }
+        }
+    }
+
+    package func resume() { send(signal: SIGCONT) }
+
     /// SIGKILL; removes the folder.
     package func stop() {
         child.kill()

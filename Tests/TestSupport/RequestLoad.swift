@@ -120,12 +120,15 @@ package final class RequestLoad: Sendable {
     }
 
     /// Waits until every gateway (or those at these ports) has answered 2xx for each of the tokens to a request that was sent after the moment.
-    package func pass(_ tokens: [String], at ports: [Int]? = nil, after moment: ContinuousClock.Instant, within: Duration = .seconds(30)) async throws {
+    package func pass(_ tokens: [String], at ports: [Int]? = nil, after moment: ContinuousClock.Instant, within: Duration = .seconds(30)) async throws
+    {
         try await all(tokens, ports, after: moment, within, "pass", \.lastPass)
     }
 
     /// Waits until every gateway (or those at these ports) has answered for each of the tokens to a request that was sent after the moment.
-    package func answers(_ tokens: [String], at ports: [Int]? = nil, after moment: ContinuousClock.Instant, within: Duration = .seconds(30)) async throws {
+    package func answers(_ tokens: [String], at ports: [Int]? = nil, after moment: ContinuousClock.Instant, within: Duration = .seconds(30))
+        async throws
+    {
         try await all(tokens, ports, after: moment, within, "are answered", \.lastAnswer)
     }
 
@@ -153,7 +156,9 @@ package final class RequestLoad: Sendable {
 }
 
 /// Runs `body` under that load, which ends afterwards, however `body` does.
-package func withLoad<Result>(_ load: RequestLoad, isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Result) async throws -> Result {
+package func withLoad<Result>(_ load: RequestLoad, isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Result) async throws
+    -> Result
+{
     let result: Result
     do { result = try await body() } catch {
         try? await load.stop()
