@@ -79,7 +79,7 @@ extension FleetTests {
         }
 
         @Test(
-            "one of whose primaries dies goes on with its replica: no logout that was answered is undone, no session that is good is told that it is over"
+            "one of whose primaries dies goes on with its replica: no answered logout is undone, no good session is told that it is over"
         )
         func failover() async throws {
             try await withClusterRedis(hasReplicas: true, RedisServer.admittingGate.options) { cluster in

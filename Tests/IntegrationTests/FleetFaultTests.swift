@@ -40,7 +40,7 @@ extension FleetTests {
         }
 
         @Test(
-            "is answered when the lease of a gateway that is stopped has run out, and that one forwards nothing of the session when it goes on, even if it is deaf",
+            "is answered when the lease of a stopped gateway has run out; that one forwards nothing of the session when it goes on, even if it is deaf",
             arguments: RevocationMode.allCases)
         func stopped(mode: RevocationMode) async throws {
             try await withWorld(mode) { world in
@@ -79,7 +79,7 @@ extension FleetTests {
         }
 
         @Test(
-            "is answered when the lease of a gateway that is cut off from Redis has run out, and from then on that one lets no session pass until it is back",
+            "is answered when the lease of a gateway that is cut off from Redis has run out; that one then lets no session pass until it is back",
             arguments: RevocationMode.allCases)
         func cutOff(mode: RevocationMode) async throws {
             try await withWorld(mode) { world in

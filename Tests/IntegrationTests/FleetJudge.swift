@@ -13,8 +13,8 @@ struct FleetJudge {
     let fleet: RunningFleet
     let load: RequestLoad
 
-    /// Runs `body` with eight lasting sessions, whose requests pass at every gateway before and after it and meanwhile never get anything else than is
-    /// allowed.
+    /// Runs `body` with eight lasting sessions, whose requests pass at every gateway before and after it and meanwhile never get anything else than
+    /// is allowed.
     ///
     /// - Parameters:
     ///   - lasted: called when the sessions have begun, before the load.
@@ -23,7 +23,8 @@ struct FleetJudge {
         on fleet: RunningFleet, allowed: Set<RequestLoad.Outcome> = [pass], lasted: () async throws -> Void = {},
         _ body: (FleetJudge, [RunningGateway.Login]) async throws -> Void
     ) async throws {
-        let lasting = try (0..<8).map { try fleet[$0].begin("bob-\($0)") }
+        var lasting: [RunningGateway.Login] = []
+        for number in 0..<8 { lasting.append(try await begin("bob-\(number)", at: fleet[number])) }
         try await lasted()
         let others = RequestLoad(ports: fleet.ports, connections: 1, tokens: lasting.map(\.access))
         let judge = FleetJudge(fleet: fleet, load: RequestLoad(ports: fleet.ports, connections: 2))
@@ -37,16 +38,22 @@ struct FleetJudge {
         FleetJudge(fleet: fleet, load: others).wereAlwaysGood(lasting, "a session that nobody ended", allowed: allowed)
     }
 
-    /// Begins sessions at one gateway, as soon as it has its store, and has every gateway let them pass.
+    /// Begins a session as soon as the gateway has its store.
+    private static func begin(_ user: String, at gateway: RunningGateway) async throws -> RunningGateway.Login {
+        var login: RunningGateway.Login?
+        try await eventually("a session begins", within: .seconds(60)) {
+            login = try gateway.begin(user)
+            return true
+        }
+        guard let login else { throw NotInTime(description: "no session has begun") }
+        return login
+    }
+
+    /// Begins sessions at one gateway, and has every gateway let them pass.
     func begin(_ users: [String], at gateway: RunningGateway) async throws -> [RunningGateway.Login] {
         let began = ContinuousClock.now
         var logins: [RunningGateway.Login] = []
-        for user in users {
-            try await eventually("a session begins", within: .seconds(60)) {
-                logins.append(try gateway.begin(user))
-                return true
-            }
-        }
+        for user in users { logins.append(try await Self.begin(user, at: gateway)) }
         load.begin(logins.map(\.access))
         try await load.pass(logins.map(\.access), after: began, within: .seconds(60))
         return logins
@@ -65,8 +72,8 @@ struct FleetJudge {
         return .now
     }
 
-    /// No request of the session passes that was sent after this moment, at which its logout had been answered: neither those of the load nor one that
-    /// each gateway gets at once. Ends its load.
+    /// No request of the session passes that was sent after this moment, at which its logout had been answered: neither those of the load nor one
+    /// that each gateway gets at once. Ends its load.
     func isOver(
         _ logins: [RunningGateway.Login], since ended: ContinuousClock.Instant, _ comment: Comment,
         allowed: Set<RequestLoad.Outcome> = [pass, revoked]

@@ -5,8 +5,8 @@ import TestSupport
 import Testing
 
 extension FleetTests {
-    /// With one replica, and logouts that it has to have: whoever becomes the primary has every logout that was answered. With two replicas one of them
-    /// would not be enough, as the Sentinels may promote the other.
+    /// With one replica, and logouts that it has to have: whoever becomes the primary has every logout that was answered. With two replicas one of
+    /// them would not be enough, as the Sentinels may promote the other.
     @Suite("A fleet whose primary fails over")
     struct FleetSentinelTests {
         private static let excused: Set = [FleetJudge.pass, FleetJudge.unavailable]

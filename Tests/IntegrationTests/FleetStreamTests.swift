@@ -118,7 +118,7 @@ extension FleetTests {
         }
 
         @Test(
-            "has been closed on every gateway when the logout is answered: WebSockets on both sides, streams, downloads, uploads and what waits; all else stays",
+            "has been closed on every gateway when the logout is answered: both ends of WebSockets, streams, uploads and what waits; all else stays",
             arguments: [(RevocationMode.strict, WayOut.logout), (.tracked, .byRefreshToken), (.tracked, .all)])
         func logout(mode: RevocationMode, way: WayOut) async throws {
             try await withWorld(mode) { world in

@@ -53,8 +53,8 @@ package func withFleet<Result>(
 }
 
 extension RedisServer {
-    /// As if it had been there for long. The first logout after the start of an empty Redis is answered only after `max_staleness`: before it was empty
-    /// there may have been gateways that nobody knows of now.
+    /// As if it had been there for long. The first logout after the start of an empty Redis is answered only after `max_staleness`: before it was
+    /// empty there may have been gateways that nobody knows of now.
     package func growOld() throws { try command("SADD", "portcullis:edges", "@0") }
 }
 
@@ -78,5 +78,7 @@ extension GatewaySetup {
     /// - Parameter staleness: `max_staleness`, as the file has it.
     package mutating func decide(_ mode: RevocationMode, staleness: String) {
         self["revocation"] = "{mode: \(mode.rawValue), max_staleness: \(staleness)}"
+        // What is repeated hundreds of times takes longer than a token usually lives.
+        self["sessions"] = "{signing_key: {file: signing.pem}, login: {users_file: users}, access_token_lifetime: 12h}"
     }
 }
