@@ -23,7 +23,7 @@ help:
 	@echo 'make test-browser   the example of a legacy login, in headless Chromium'
 	@echo 'make model   check the model of the logout protocol, and that each of its rules is needed'
 	@echo 'make fuzz    fuzz every parser of hostile bytes, FUZZ_SECONDS=600 each'
-	@echo 'make races   repeat what goes wrong only sometimes, ROUNDS=1000 times each'
+	@echo 'make races   repeat what goes wrong only sometimes, ROUNDS=1000 times each, and FAULT_ROUNDS=100 times what a fleet has to recover from'
 	@echo 'make compare CPU per request beside nginx, on this machine'
 	@echo 'make lint    check the format of all sources'
 	@echo 'make format  put all sources into that format'
@@ -55,9 +55,12 @@ fuzz: packages test-packages
 	PORTCULLIS_FUZZ_SECONDS=$(FUZZ_SECONDS) $(SWIFT) test --skip-build --filter Fuzz
 
 ROUNDS ?= 1000
+# Of a fault from which a fleet has to recover, some seconds each time.
+FAULT_ROUNDS ?= 100
 races: packages test-packages
 	$(SWIFT) build --build-tests
-	PORTCULLIS_ROUNDS=$(ROUNDS) $(SWIFT) test --skip-build --no-parallel --filter 'Race|Restart'
+	PORTCULLIS_ROUNDS=$(ROUNDS) $(SWIFT) test --skip-build --no-parallel --filter 'Race|Restart|FleetLogout'
+	PORTCULLIS_ROUNDS=$(FAULT_ROUNDS) $(SWIFT) test --skip-build --no-parallel --filter 'FleetSentinel|FleetCluster|FleetStoreFault|FleetFault'
 
 compare: build compare-packages
 	bench/compare/compare.py --binary $(BINARY)

@@ -83,7 +83,7 @@ struct FailoverTests {
         try await withLoad { redis, connections, writer in
             for _ in 0..<rounds {
                 let old = try #require(try redis.primary())
-                _ = try redis.sentinels[0].command("SENTINEL", "FAILOVER", redis.name)
+                try await redis.failOver()
                 let new = try await redis.waitForFailover(from: old)
                 let id = try new.serverID()
                 try await eventually("the new one is used") { try await connections.serverID("set") == id }

@@ -1,22 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
-/// A cluster of primaries without replicas on free ports; slots can be moved one at a time, and stay half moved as long as a test wants.
+/// A cluster on free ports; slots can be moved one at a time, and stay half moved as long as a test wants.
 package final class ClusterRedis: Sendable {
     package static let slots = 16384
 
     package let servers: [RedisServer]
+    private let replicas: Int
 
     /// Starts the nodes, gives each an equal part of the slots, and waits until all of them find the cluster whole.
     ///
     /// - Parameters:
     ///   - options: of each node.
     ///   - spares: further nodes, which get no slot.
-    package static func start(nodes: Int = 3, spares: Int = 0, _ options: [String] = []) async throws -> ClusterRedis {
+    ///   - hasReplicas: whether each of the nodes has a replica, which takes over when it dies.
+    package static func start(
+        nodes: Int = 3, spares: Int = 0, hasReplicas: Bool = false, _ options: [String] = []
+    ) async throws -> ClusterRedis {
         var servers: [RedisServer] = []
         do {
-            for _ in 0..<(nodes + spares) { servers.append(try await RedisServer.start(options, cluster: .empty)) }
-            let cluster = ClusterRedis(servers)
+            let replicas = hasReplicas ? nodes : 0
+            for _ in 0..<(nodes + spares + replicas) { servers.append(try await RedisServer.start(options, cluster: .empty)) }
+            let cluster = ClusterRedis(servers, replicas: replicas)
             try await cluster.join(nodes)
             return cluster
         } catch {
@@ -25,7 +30,10 @@ package final class ClusterRedis: Sendable {
         }
     }
 
-    private init(_ servers: [RedisServer]) { self.servers = servers }
+    private init(_ servers: [RedisServer], replicas: Int) {
+        self.servers = servers
+        self.replicas = replicas
+    }
 
     private func join(_ nodes: Int) async throws {
         let step = Self.slots / nodes
@@ -37,22 +45,35 @@ package final class ClusterRedis: Sendable {
             }
             if index > 0 { try server.command("CLUSTER", "MEET", "127.0.0.1", "\(servers[0].port)", "\(servers[0].busPort ?? 0)") }
         }
+        for (primary, replica) in zip(servers, servers.suffix(replicas)) {
+            let identifier = try name(primary)
+            try await eventually("the replica knows its primary") { try replica.command("CLUSTER", "REPLICATE", identifier) == .text("OK") }
+        }
         try await waitUntilWhole()
     }
 
-    /// Waits until every node knows all others and finds all slots served.
+    /// Waits until every node knows all others and finds all slots served, and the replicas are in sync.
     package func waitUntilWhole() async throws {
         try await eventually("the cluster is whole", within: .seconds(40)) {
+            var linked = 0
             for server in servers {
                 let info = try server.command("CLUSTER", "INFO").text ?? ""
                 let slots = try server.command("CLUSTER", "SLOTS").elements ?? []
                 let owners = Set(slots.compactMap { $0.elements?.dropFirst(2).first?.elements?.dropFirst().first })
+                let replication = try server.command("INFO", "replication").text ?? ""
+                linked += replication.contains("role:slave") && replication.contains("master_link_status:up") ? 1 : 0
                 guard info.contains("cluster_state:ok"), info.contains("cluster_known_nodes:\(servers.count)\r"), owners.count >= 1 else {
                     return false
                 }
             }
-            return true
+            return linked == replicas
         }
+    }
+
+    /// Moves the slot with its keys.
+    package func move(_ slot: Int, to target: RedisServer) throws {
+        try beginMove(slot, to: target)
+        try finishMove(slot, to: target)
     }
 
     package func slot(of key: String) throws -> Int {
@@ -73,6 +94,32 @@ package final class ClusterRedis: Sendable {
             }
         }
         throw ConnectionEnded()
+    }
+
+    /// The slots that a node has, as it sees it itself.
+    package func slots(of server: RedisServer) throws -> [Int] {
+        (try server.command("CLUSTER", "SLOTS").elements ?? []).flatMap { entry -> [Int] in
+            guard let parts = entry.elements, parts.count >= 3, case .integer(let first) = parts[0], case .integer(let last) = parts[1],
+                parts[2].elements?[1] == .integer(server.port)
+            else { return [] }
+            return Array(first...last)
+        }
+    }
+
+    /// Waits until the replicas have everything that has been written so far.
+    package func waitUntilReplicated() async throws {
+        func offset(_ name: String, _ server: RedisServer) throws -> Int? {
+            let lines = (try server.command("INFO", "replication").text ?? "").split(whereSeparator: \.isNewline)
+            return lines.first { $0.hasPrefix("\(name):") }.flatMap { Int($0.dropFirst(name.count + 1)) }
+        }
+        for server in servers {
+            guard
+                let port = (try server.command("ROLE").elements?.dropFirst(2).first).flatMap({ if case .integer(let port) = $0 { port } else { nil } }
+                ),
+                let primary = servers.first(where: { $0.port == port }), let written = try offset("master_repl_offset", primary)
+            else { continue }
+            try await eventually("a replica has everything") { try offset("slave_repl_offset", server) ?? 0 >= written }
+        }
     }
 
     package func owner(of key: String) throws -> RedisServer { try owner(of: slot(of: key)) }
@@ -116,10 +163,10 @@ package final class ClusterRedis: Sendable {
 
 /// Runs `body` with a cluster of three primaries of its own, which is stopped afterwards.
 package func withClusterRedis<Result>(
-    nodes: Int = 3, spares: Int = 0, _ options: [String] = [], isolation: isolated (any Actor)? = #isolation,
+    nodes: Int = 3, spares: Int = 0, hasReplicas: Bool = false, _ options: [String] = [], isolation: isolated (any Actor)? = #isolation,
     _ body: (ClusterRedis) async throws -> Result
 ) async throws -> Result {
-    let cluster = try await ClusterRedis.start(nodes: nodes, spares: spares, options)
+    let cluster = try await ClusterRedis.start(nodes: nodes, spares: spares, hasReplicas: hasReplicas, options)
     defer { cluster.stop() }
     return try await body(cluster)
 }

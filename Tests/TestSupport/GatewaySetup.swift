@@ -24,7 +24,22 @@ package struct GatewaySetup: Sendable {
     }
 
     package static func store(_ redis: RedisServer, _ more: String = "") -> String {
-        "{kind: redis, redis: {addresses: [\"\(redis.address)\"], \(more)}}"
+        store(port: redis.port, more)
+    }
+
+    /// - Parameter port: of a Redis, or of a relay to one.
+    package static func store(port: Int, _ more: String) -> String {
+        "{kind: redis, redis: {addresses: [\"127.0.0.1:\(port)\"], \(more)}}"
+    }
+
+    package static func store(_ redis: SentinelRedis, _ more: String = "") -> String {
+        let addresses = redis.sentinels.map { "\"127.0.0.1:\($0.port)\"" }.joined(separator: ", ")
+        return "{kind: redis, redis: {mode: sentinel, sentinel_master: \(redis.name), addresses: [\(addresses)], \(more)}}"
+    }
+
+    package static func store(_ redis: ClusterRedis, _ more: String = "") -> String {
+        let addresses = redis.servers.map { "\"\($0.address)\"" }.joined(separator: ", ")
+        return "{kind: redis, redis: {mode: cluster, addresses: [\(addresses)], \(more)}}"
     }
 
     package subscript(key: String) -> String? {

@@ -47,6 +47,21 @@ package final class PortcullisProcess: Sendable {
 
     package func send(signal: Int32) { child.send(signal: signal) }
 
+    /// SIGSTOP; returns when no thread runs any more. One takes the signal and stops the others, which go on until it is its turn.
+    package func pause() async throws {
+        send(signal: SIGSTOP)
+        let tasks = "/proc/\(identifier)/task"
+        try await eventually("every thread has stopped") {
+            try FileManager.default.contentsOfDirectory(atPath: tasks).allSatisfy { thread in
+                let fields = try String(contentsOfFile: "\(tasks)/\(thread)/stat", encoding: .utf8)
+                // The name in brackets may hold anything; the state follows it.
+                return fields.split(separator: ")").last?.hasPrefix(" T") == true
+            }
+        }
+    }
+
+    package func resume() { send(signal: SIGCONT) }
+
     /// SIGKILL; removes the folder.
     package func stop() {
         child.kill()
@@ -75,9 +90,11 @@ package final class PortcullisProcess: Sendable {
         return Result(exitCode: code, output: process.output, errors: process.errors)
     }
 
-    /// Beside the bundle of the tests, where `swift build --build-tests` puts it.
+    /// What `PORTCULLIS_BINARY` names (a path; for figures, which want a release build), or else what stands beside the bundle of the tests, where
+    /// `swift build --build-tests` puts it.
     package static var executable: String {
         get throws {
+            if let path = ProcessInfo.processInfo.environment["PORTCULLIS_BINARY"] { return path }
             let bundle = Bundle.main.executableURL ?? URL(fileURLWithPath: CommandLine.arguments[0])
             let path = bundle.resolvingSymlinksInPath().deletingLastPathComponent().appendingPathComponent("portcullis").path
             guard FileManager.default.isExecutableFile(atPath: path) else {

@@ -105,9 +105,11 @@ package final class RedisServer: Sendable {
     package func kill() { child.withLock { $0?.kill() } }
 
     /// Kills it if it runs, and starts it again on the same port and folder; returns when it answers.
-    package func restart() async throws {
+    ///
+    /// - Parameter primary: of which it is a replica from now on; nil: it is what it was started as.
+    package func restart(asReplicaOf primary: RedisServer? = nil) async throws {
         kill()
-        try await launch()
+        try await launch(primary.map { ["--replicaof", "127.0.0.1 \($0.port)"] } ?? [])
     }
 
     /// SIGSTOP: connections stay open, nothing answers.
@@ -125,8 +127,8 @@ package final class RedisServer: Sendable {
     /// What the server has logged since it was launched.
     package var log: String { (try? String(contentsOfFile: "\(folder)/log", encoding: .utf8)) ?? "" }
 
-    private func launch() async throws {
-        let started = try ChildProcess("/usr/bin/env", ["redis-server"] + arguments, output: "\(folder)/log")
+    private func launch(_ more: [String] = []) async throws {
+        let started = try ChildProcess("/usr/bin/env", ["redis-server"] + arguments + more, output: "\(folder)/log")
         child.withLock { $0 = started }
         do {
             try await eventually("redis-server answers", within: .seconds(20)) {

@@ -98,15 +98,24 @@ package final class RunningGateway: Sendable {
         package let access: String
         package let refresh: String
         package let session: String
+
+        fileprivate init(_ answer: HTTPMessage, expected status: Int) throws {
+            guard answer.status == status, let access = answer.member("access_token"), let refresh = answer.member("refresh_token"),
+                let session = answer.member("session_id")
+            else { throw NotInTime(description: "login: \(answer.start) \(answer.status == status ? "" : answer.text)") }
+            (self.answer, self.access, self.refresh, self.session) = (answer, access, refresh, session)
+        }
     }
 
     package func login(_ user: String = "alice", device: String = "phone") throws -> Login {
-        let answer = try call(
-            "POST", "/auth/login", json: #"{"username":"\#(user)","password":"\#(TestUsers.password(of: user))","device":"\#(device)"}"#)
-        guard answer.status == 200, let access = answer.member("access_token"), let refresh = answer.member("refresh_token"),
-            let session = answer.member("session_id")
-        else { throw NotInTime(description: "login of \(user): \(answer.start) \(answer.text)") }
-        return Login(answer: answer, access: access, refresh: refresh, session: session)
+        try Login(
+            call("POST", "/auth/login", json: #"{"username":"\#(user)","password":"\#(TestUsers.password(of: user))","device":"\#(device)"}"#),
+            expected: 200)
+    }
+
+    /// A session that the admin API begins, for whatever user.
+    package func begin(_ user: String) throws -> Login {
+        try Login(admin("POST", "/v1/users/\(user)/sessions", json: "{}"), expected: 201)
     }
 }
 

@@ -74,6 +74,15 @@ package final class SentinelRedis: Sendable {
         return try servers.first { try $0.port == port && $0.command("ROLE").elements?.first == .text("master") }
     }
 
+    /// Has a Sentinel promote a replica although nothing is wrong, as soon as it finds one good enough.
+    package func failOver(askedOf sentinel: Int = 0) async throws {
+        try await eventually("a Sentinel fails over", within: .seconds(60)) {
+            let answer = try sentinels[sentinel].command("SENTINEL", "FAILOVER", name)
+            guard answer == .text("OK") else { throw NotInTime(description: "\(answer)") }
+            return true
+        }
+    }
+
     /// Waits until all Sentinels name another primary than that one, and it is one.
     @discardableResult
     package func waitForFailover(from old: RedisServer) async throws -> RedisServer {
@@ -165,12 +174,12 @@ package final class RedisSentinel: Sendable {
     }
 }
 
-/// Runs `body` with a primary, two replicas and three Sentinels of its own, which are stopped afterwards.
+/// Runs `body` with a primary, its replicas and three Sentinels of its own, which are stopped afterwards.
 package func withSentinelRedis<Result>(
-    _ options: [String] = [], password: String? = nil, observers: Bool = false, isolation: isolated (any Actor)? = #isolation,
+    replicas: Int = 2, _ options: [String] = [], password: String? = nil, observers: Bool = false, isolation: isolated (any Actor)? = #isolation,
     _ body: (SentinelRedis) async throws -> Result
 ) async throws -> Result {
-    let redis = try await SentinelRedis.start(options, password: password, observers: observers)
+    let redis = try await SentinelRedis.start(replicas: replicas, options, password: password, observers: observers)
     defer { redis.stop() }
     return try await body(redis)
 }
