@@ -101,8 +101,8 @@ def run(world, peers, left_out, options):
         for peer in peers:
             try:
                 figures = measure.turn(world, peer, options)
-            except (Failure, OSError) as failure:
-                figures = {"loads": {}, "void": [str(failure)]}
+            except Exception as failure:  # whatever it is, it must not cost the figures of all the others
+                figures = {"loads": {}, "void": [str(failure) if isinstance(failure, Failure) else repr(failure)]}
             turns[peer.name].append(figures)
             for why in figures["void"]:
                 failures.setdefault(peer.name, []).append(why)

@@ -75,6 +75,8 @@ class Load:
         if done.returncode or "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
             raise Failure(f"not every answer was good: {' '.join((done.stdout + done.stderr).split())}")
         requests = int(re.search(r"(\d+) requests in", done.stdout)[1])
+        if requests == 0:
+            raise Failure("not one request was answered")
         self.sent += requests
         return requests, float(re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)[1])
 

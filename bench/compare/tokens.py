@@ -76,7 +76,7 @@ class Issuer:
         if not self.key_set.exists():
             self.make_key()
         self.key = Key(self.private_key.read_bytes())
-        self.many, self.cold = self.folder / "many", self.folder / "cold"
+        self.many, self.cold = self.folder / "many", self.folder / f"cold-{cold}"
         self.make(self.many, USERS, lambda n: {})
         self.good = self.many.read_text().split("\n", 1)[0]
         self.make(self.cold, cold, lambda n: {"jti": str(n)})
@@ -103,10 +103,10 @@ class Issuer:
 
     def make(self, file, count, claims):
         """So many tokens of the users in turn, one a line, unless the file has them."""
-        if count == 0 or file.exists() and file.read_bytes().count(b"\n") >= count:
+        if count == 0 or file.exists() and file.read_bytes().count(b"\n") == count:
             return
         if count > USERS:
-            print(f"signing {count:,} tokens, which are kept in {self.folder}", flush=True)
+            print(f"signing {count:,} tokens, a minute or two; they are kept in {self.folder}", flush=True)
         # OpenSSL works outside of Python's lock, so that both processors sign.
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             tokens = pool.map(lambda n: self.token(n % USERS, **claims(n)), range(count))
