@@ -107,10 +107,12 @@ def run(world, peers, left_out, options):
             for why in figures["void"]:
                 failures.setdefault(peer.name, []).append(why)
             print(f"{number + 1}/{options.repeats}  {peer.name:18s}{report.line(figures)}", flush=True)
-    for name, reasons in failures.items():
-        left_out[name] = f"in part, as {len(reasons)} measurements in {options.repeats} turns were void: {reasons[0]}"
-    results = report.assemble(world, peers, turns, left_out, signature, options, shlex.join(["bench/compare/compare.py", *sys.argv[1:]]))
+    void = {name: f"{len(reasons)} measurements: {reasons[0]}" for name, reasons in failures.items()}
+    results = report.assemble(world, peers, turns, left_out, void, signature, options, shlex.join(["bench/compare/compare.py", *sys.argv[1:]]))
     whole = not options.only and options.repeats >= 5 and options.seconds >= 5
+    if options.readme and not whole:
+        print("README.md stays as it is: this run is not whole")
+        options.readme = False
     publish(results, options, pathlib.Path(options.out or (ROOT / "bench/results" if whole else CACHE / "results")))
     sys.exit(1 if failed else 0)
 

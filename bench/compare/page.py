@@ -111,6 +111,7 @@ def conditions(results):
                 f"{settings['cold_tokens']:,} tokens where each is to be new",
         "Latency": f"{settings['rate']:,} requests/s for {settings['latency_seconds']} s, idle CPUs {'kept awake' if settings['idle_cpus_kept_awake'] else 'left to sleep'}",
         "Left out": "; ".join(f"{name}: {why}" for name, why in results["left_out"].items()) or "nothing",
+        "Void": "; ".join(f"{name}: {why}" for name, why in results["void"].items()) or "nothing",
     }
     rows = "".join(f"<tr><th>{name}</th><td>{f'<code>{html.escape(text)}</code>' if name == 'Command' else html.escape(text)}</td></tr>" for name, text in facts.items())
     return f"<h2>Conditions</h2><table class=left>{rows}</table>"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The Portcullis authors
 """From the figures of each turn to results: JSON with every figure and its median, a line for the terminal, the table of the README."""
-import datetime, json, os, pathlib, platform, re, statistics, subprocess, sys
+import datetime, json, os, pathlib, platform, re, statistics, subprocess, sys, textwrap
 
 from measure import CONNECTIONS
 from peers import COLD, MANY, NOTHING, ONE, ROOT, SESSION, TOKEN
@@ -57,7 +57,7 @@ def summary(values):
     return {"median": round(statistics.median(there), 4), "least": round(min(there), 4), "most": round(max(there), 4), "all": [v and round(v, 4) for v in values]}
 
 
-def assemble(world, peers, turns, left_out, signature, options, command):
+def assemble(world, peers, turns, left_out, void, signature, options, command):
     def each(name, *keys):
         """A figure of each turn of a subject; None where that turn was void or has none."""
         found = []
@@ -96,7 +96,7 @@ def assemble(world, peers, turns, left_out, signature, options, command):
             "idle_connections": options.idle, "algorithm": "RS256", "body_bytes": 1024, "sessions_in_redis": (USERS + options.users) * SESSIONS_EACH,
             "cold_tokens": options.cold, "idle_cpus_kept_awake": bool(awake) and all(awake),
         },
-        "signature_us": summary(signature), "left_out": left_out, "subjects": subjects,
+        "signature_us": summary(signature), "left_out": left_out, "void": void, "subjects": subjects,
     }
 
 
@@ -137,7 +137,8 @@ def terminal(results):
     noisy = max((load["others_percent"]["most"] for subject in results["subjects"] for load in subject["loads"].values()), default=0)
     if noisy > 5:
         rows.append(f"other programs used up to {noisy:.0f} % of a CPU: no figures of record")
-    return "\n".join(rows + [f"left out: {name}: {why}" for name, why in results["left_out"].items()])
+    rows += [f"{kind}: {name}: {why}" for kind, which in (("left out", "left_out"), ("void", "void")) for name, why in results[which].items()]
+    return "\n".join(rows)
 
 
 def markdown(results):
@@ -157,7 +158,7 @@ def markdown(results):
                      median(subject["added_p99_ms"] and {"median": subject["added_p99_ms"]["median"] * 1000}, 0, " µs"),
                      f"{median(subject['idle_mib'], 0)} / {median(subject['connections_mib'], 0)} MiB", median(subject["ready_ms"], 0, " ms")]
             rows.append("| " + " | ".join(cells) + " |")
-    return "\n".join(rows) + "\n\n" + caption(results) + "\nEvery figure, and plots: `bench/results/compare.html`.\n"
+    return "\n".join(rows) + "\n\n" + textwrap.fill(caption(results) + " Every figure, and plots: `bench/results/compare.html`.", 160) + "\n"
 
 
 def caption(results):
