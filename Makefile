@@ -7,6 +7,7 @@ SWIFT ?= swift
 # The Swift runtime is linked in, so that the binary runs where no Swift is installed.
 RELEASE := -c release --static-swift-stdlib
 BINARY := .build/release/portcullis
+BENCH := .build/release/portcullis-bench
 
 BUILD_PACKAGES := libhiredis-dev libssl-dev libcrypt-dev zlib1g-dev pkg-config
 TEST_PACKAGES := redis-server openssl curl python3-venv
@@ -14,17 +15,19 @@ TEST_PACKAGES := redis-server openssl curl python3-venv
 TEST_PYTHON := .build/python
 BROWSER_PACKAGES := chromium chromium-driver fonts-dejavu-core python3-selenium
 
-.PHONY: help run build test test-browser model fuzz races compare lint format clean packages test-packages browser-packages model-packages compare-packages
+.PHONY: help run build test test-browser model fuzz races compare bench-check bench-contrast lint format clean packages test-packages browser-packages model-packages compare-packages
 
 help:
 	@echo 'make run     build and start the demo: gateway, sample service, two users'
-	@echo 'make build   build $(BINARY)'
+	@echo 'make build   build $(BINARY) and $(BENCH)'
 	@echo 'make test    build and run every test that needs no browser'
 	@echo 'make test-browser   the example of a legacy login, in headless Chromium'
 	@echo 'make model   check the model of the logout protocol, and that each of its rules is needed'
 	@echo 'make fuzz    fuzz every parser of hostile bytes, FUZZ_SECONDS=600 each'
 	@echo 'make races   repeat what goes wrong only sometimes, ROUNDS=1000 times each'
 	@echo 'make compare CPU per request beside nginx, on this machine'
+	@echo 'make bench-check     whether portcullis-bench measures what wrk and h2load measure'
+	@echo 'make bench-contrast  what a logout is worth where gateways cache: portcullis-bench against nginx'
 	@echo 'make lint    check the format of all sources'
 	@echo 'make format  put all sources into that format'
 
@@ -33,6 +36,7 @@ run: build
 
 build: packages
 	$(SWIFT) build $(RELEASE) --product portcullis
+	$(SWIFT) build $(RELEASE) --product portcullis-bench
 
 # One target after the other: each brings servers of its own, and all at once would measure the machine.
 TEST_TARGETS := $(notdir $(wildcard Tests/*Tests))
@@ -62,6 +66,12 @@ races: packages test-packages
 compare: build compare-packages
 	bench/compare/compare.py --binary $(BINARY)
 
+bench-check: build compare-packages
+	bench/check.py --bench $(BENCH)
+
+bench-contrast: build compare-packages
+	bench/adapters/cached_auth.py --bench $(BENCH)
+
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
 
@@ -87,4 +97,4 @@ model-packages:
 	@.ci/packages spin gcc libc6-dev python3
 
 compare-packages:
-	@.ci/packages nginx wrk redis-server openssl python3 util-linux
+	@.ci/packages nginx wrk nghttp2-client redis-server openssl curl python3 util-linux

@@ -176,6 +176,8 @@ final class LoadLoop: LinkOwner {
 
     func linkGone(_ link: any Link, _ kind: FailureKind?) {
         links[ObjectIdentifier(link)] = nil
+        // Closed by us, perhaps before it was open: nobody's failure.
+        guard phase != .ended else { return }
         if let kind {
             opening -= 1
             openingFailure = kind

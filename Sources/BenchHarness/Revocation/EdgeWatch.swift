@@ -16,7 +16,7 @@ final class EdgeWatch: LinkOwner {
         var lastAnswered: Int64 = .min
         /// 2xx to requests that were sent after the logout's answer.
         var late = 0
-        /// By status or kind: what was sent before the logout was, and did not get a 2xx.
+        /// By status or kind: what did not get a 2xx before the logout was sent.
         var errors: [String: Int] = [:]
         /// The same of what was sent after the logout's answer.
         var refusals: [String: Int] = [:]
@@ -32,8 +32,8 @@ final class EdgeWatch: LinkOwner {
     private(set) var record = Record()
     /// When the logout's answer had come; set by the trial.
     var loggedOutAt: Int64?
-    /// When the logout was sent; what is sent from then on may be refused.
-    var logoutSentAt: Int64?
+    /// The logout has been sent: from then on what is under way may be refused. Set by the trial.
+    var isEnding = false
 
     /// - Parameter changed: called on the loop after each answer.
     init(_ dialer: Dialer, token: String, interval: Int64, eventLoop: any EventLoop, changed: @escaping () -> Void) {
@@ -94,7 +94,7 @@ final class EdgeWatch: LinkOwner {
     private func note(_ name: String, sentAt: Int64) {
         if let loggedOutAt, sentAt > loggedOutAt {
             record.refusals[name, default: 0] += 1
-        } else if logoutSentAt.map({ sentAt < $0 }) ?? true {
+        } else if !isEnding {
             record.errors[name, default: 0] += 1
         }
     }

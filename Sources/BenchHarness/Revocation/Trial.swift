@@ -150,7 +150,7 @@ final class Trial {
     }
 
     private func logoutLeaves() {
-        for watch in watches where watch.logoutSentAt == nil { watch.logoutSentAt = BenchClock.now() }
+        for watch in watches { watch.isEnding = true }
     }
 
     private func repeatLogout(_ name: String) {
