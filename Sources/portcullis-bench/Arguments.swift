@@ -27,7 +27,8 @@ struct RateArgument: ExpressibleByArgument {
 
     init?(argument: String) {
         // Double's own reading would take 0x1p3 and nan, too.
-        guard argument.utf8.allSatisfy({ $0 &- 0x30 < 10 || $0 == UInt8(ascii: ".") }), let rate = Double(argument), rate >= 0.001, rate <= Self.greatest
+        guard argument.utf8.allSatisfy({ $0 &- 0x30 < 10 || $0 == UInt8(ascii: ".") }), let rate = Double(argument), rate >= 0.001,
+            rate <= Self.greatest
         else { return nil }
         perSecond = rate
     }

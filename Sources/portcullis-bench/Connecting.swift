@@ -36,7 +36,8 @@ struct Connecting: ParsableArguments {
     /// Looks up the name and reads the certificates.
     func dialer(to target: Target) throws -> Dialer {
         Dialer(
-            target: target, address: try address(of: target), tls: try target.isTLS ? tls(isHTTP2 ? "h2" : "http/1.1") : nil, streams: isHTTP2 ? streams : nil,
+            target: target, address: try address(of: target), tls: try target.isTLS ? tls(isHTTP2 ? "h2" : "http/1.1") : nil,
+            streams: isHTTP2 ? streams : nil,
             connectTimeout: .seconds(Self.connectTimeout))
     }
 

@@ -56,7 +56,8 @@ struct RevocationCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Logs a session out, instead of the admin API.", valueName: "command"))
     var logoutCommand: String?
 
-    @Option(help: ArgumentHelp("Run when half of the logouts have begun: a fault, such as a gateway that is stopped for a while.", valueName: "command"))
+    @Option(
+        help: ArgumentHelp("Run when half of the logouts have begun: a fault, such as a gateway that is stopped for a while.", valueName: "command"))
     var during: String?
 
     @OptionGroup var connecting: Connecting

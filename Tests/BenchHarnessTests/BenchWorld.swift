@@ -81,7 +81,9 @@ final class Gate: Sendable {
 
 extension Dialer {
     /// To a port of this machine.
-    static func to(_ port: Int, path: String = "/", certificates: TestCertificates? = nil, alpn: String = "http/1.1", streams: Int? = nil) throws -> Dialer {
+    static func to(_ port: Int, path: String = "/", certificates: TestCertificates? = nil, alpn: String = "http/1.1", streams: Int? = nil) throws
+        -> Dialer
+    {
         var tls: PeerTLS?
         if let certificates {
             var configuration = TLSConfiguration.makeClientConfiguration()
@@ -98,7 +100,8 @@ extension Dialer {
 extension LoadPlan {
     /// One kind of request to a port of this machine. Times are milliseconds.
     static func simple(
-        _ port: Int, _ pace: Pace, warmup: Int64 = 0, duration: Int64, timeout: Int64 = 20_000, connections: Int = LoadPlan.maxConnections, loops: Int = 1
+        _ port: Int, _ pace: Pace, warmup: Int64 = 0, duration: Int64, timeout: Int64 = 20_000, connections: Int = LoadPlan.maxConnections,
+        loops: Int = 1
     ) throws -> LoadPlan {
         LoadPlan(
             dialer: try .to(port), shapes: [RequestShape(target: "/")], pace: pace, warmup: warmup * 1_000_000, duration: duration * 1_000_000,

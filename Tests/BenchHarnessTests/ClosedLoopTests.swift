@@ -12,10 +12,10 @@ struct ClosedLoopTests {
     func connections(loops: Int) async throws {
         let server = try ScriptedServer()
         defer { server.stop() }
-        let report = try await LoadPlan.simple(server.port, .connections(3), duration: 500, loops: loops).report()
+        let report = try await LoadPlan.simple(server.port, .connections(3), duration: 2000, loops: loops).report()
         #expect(server.acceptedConnections == 3)
-        #expect(report.requests == server.requests.count && report.ok == report.requests && report.requests >= 6)
-        #expect(report.requestsPerSecond <= Double(report.requests) * 2)
+        #expect(report.requests == server.requests.count && report.ok == report.requests && report.requests > 3)
+        #expect(report.requestsPerSecond <= Double(report.requests) / 2)
     }
 
     @Test(
@@ -48,7 +48,8 @@ struct ClosedLoopTests {
     @Test("an answer that says that it is the last is good, and the next request has a new connection")
     func lastAnswers() async throws {
         let server = try ScriptedServer { number, _ in
-            number.isMultiple(of: 2) ? .breakOff("HTTP/1.1 200 OK\r\n\r\nuntil the end") : .breakOff("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+            number.isMultiple(of: 2)
+                ? .breakOff("HTTP/1.1 200 OK\r\n\r\nuntil the end") : .breakOff("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
         }
         defer { server.stop() }
         let report = try await LoadPlan.simple(server.port, .connections(1), duration: 300).report()
@@ -57,7 +58,9 @@ struct ClosedLoopTests {
         #expect(server.acceptedConnections - report.requests <= 1)
     }
 
-    @Test("where nobody listens, not one request can be sent, and nobody waits for the end of the time", arguments: [LoadPlan.Pace.rate(50), .connections(2)])
+    @Test(
+        "where nobody listens, not one request can be sent, and nobody waits for the end of the time",
+        arguments: [LoadPlan.Pace.rate(50), .connections(2)])
     func refused(pace: LoadPlan.Pace) async throws {
         let port = try freePort()
         let clock = ContinuousClock()

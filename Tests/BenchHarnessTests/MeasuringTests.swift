@@ -82,7 +82,9 @@ struct MeasuringTests {
 
     @Test(
         "numbers are written with as many digits as were asked for, and no zeros behind them",
-        arguments: [(0, "0"), (1, "1"), (0.05, "0.05"), (-1.23456, "-1.2346"), (12.5, "12.5"), (-0.00001, "0"), (99999.99995, "100000"), (1e20, "1e+20")])
+        arguments: [
+            (0, "0"), (1, "1"), (0.05, "0.05"), (-1.23456, "-1.2346"), (12.5, "12.5"), (-0.00001, "0"), (99999.99995, "100000"), (1e20, "1e+20"),
+        ])
     func numbers(number: Double, text: String) {
         #expect(decimalText(number, digits: 4) == text)
     }
@@ -94,7 +96,8 @@ struct MeasuringTests {
         // The work is done by a grandchild that ends, and by one that lives.
         let work = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"
         let process = try ChildProcess(
-            "/bin/sh", ["-c", "sh -c '\(work)'; echo half; sh -c '\(work); echo done; exec tail --pid=$PPID -f /dev/null'; true"], output: "\(folder)/out")
+            "/bin/sh", ["-c", "sh -c '\(work)'; echo half; sh -c '\(work); echo done; exec tail --pid=$PPID -f /dev/null'; true"],
+            output: "\(folder)/out")
         defer { process.kill() }
         let tree = ProcessTree(root: process.identifier)
         func said(_ word: String) throws -> Bool { try String(contentsOfFile: "\(folder)/out", encoding: .utf8).contains(word) }

@@ -85,7 +85,8 @@ private final class HTTP2Responder: ChannelInboundHandler {
                 continue
             }
             context.write(
-                wrapOutboundOut(HTTP2Frame(streamID: stream, payload: .headers(.init(headers: [":status": "200", "content-length": "2"])))), promise: nil)
+                wrapOutboundOut(HTTP2Frame(streamID: stream, payload: .headers(.init(headers: [":status": "200", "content-length": "2"])))),
+                promise: nil)
             context.write(
                 wrapOutboundOut(HTTP2Frame(streamID: stream, payload: .data(.init(data: .byteBuffer(ByteBuffer(string: "ok")), endStream: true)))),
                 promise: nil)
@@ -119,7 +120,9 @@ func withTLSServer(_ certificates: TestCertificates, protocols: [String], _ body
     try await withServer(certificates, protocols) { channel in
         try channel.pipeline.syncOperations.configureHTTPServerPipeline()
         try channel.pipeline.syncOperations.addHandler(HTTP1Responder())
-    } _: { try await body($0) }
+    } _: {
+        try await body($0)
+    }
 }
 
 /// A server of HTTP/2 on a free port, over TLS if there are certificates.
@@ -127,7 +130,9 @@ func withHTTP2Server(_ certificates: TestCertificates?, _ counter: StreamCounter
     try await withServer(certificates, ["h2"]) { channel in
         try channel.pipeline.syncOperations.addHandler(NIOHTTP2Handler(mode: .server))
         try channel.pipeline.syncOperations.addHandler(HTTP2Responder(counter))
-    } _: { try await body($0) }
+    } _: {
+        try await body($0)
+    }
 }
 
 private func withServer(

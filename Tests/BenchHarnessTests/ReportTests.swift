@@ -78,10 +78,10 @@ struct ReportTests {
         ]
         let page = String(decoding: report.page(command: command), as: UTF8.self)
         #expect(!page.contains("secret") && !String(decoding: report.json, as: UTF8.self).contains("secret") && !page.contains("/usr/local"))
-        #expect(
-            HTML.shown(command)
-                == "portcullis-bench run --url 'http://h/?…' --edges 'http://a/?…,http://b/?…' --during … --logout-command=… --json 'a b'\\''c' --token-file tokens"
-        )
+        let shown =
+            "portcullis-bench run --url 'http://h/?…' --edges 'http://a/?…,http://b/?…' --during … --logout-command=… --json 'a b'\\''c' "
+            + "--token-file tokens"
+        #expect(HTML.shown(command) == shown)
     }
 
     @Test("what is shown is text, whatever it looks like")
@@ -90,7 +90,8 @@ struct ReportTests {
         html.heading("<script>&\"")
         html.table(["<b>", "x"], [["</td>", "&amp;"]])
         let page = String(decoding: html.page(title: "<title>", command: ["<x>"]), as: UTF8.self)
-        #expect(page.contains("&lt;script&gt;&amp;&quot;") && page.contains("&lt;/td&gt;") && page.contains("&amp;amp;") && !page.contains("<script>"))
+        #expect(
+            page.contains("&lt;script&gt;&amp;&quot;") && page.contains("&lt;/td&gt;") && page.contains("&amp;amp;") && !page.contains("<script>"))
         #expect(page.contains("<title>&lt;title&gt;</title>") && page.contains("<pre>&lt;x&gt;</pre>"))
     }
 

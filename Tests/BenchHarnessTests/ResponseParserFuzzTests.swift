@@ -15,7 +15,8 @@ struct ResponseParserFuzzTests {
         "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
     ].map { Array($0.utf8) }
     private static let words = [
-        "\r\n", "\n", "\r", "0\r\n\r\n", "Content-Length: 1\r\n", "Transfer-Encoding: chunked\r\n", "Connection: close\r\n", "HTTP/1.1 103 X\r\n\r\n", ":", " ",
+        "\r\n", "\n", "\r", "0\r\n\r\n", "Content-Length: 1\r\n", "Transfer-Encoding: chunked\r\n", "Connection: close\r\n", "HTTP/1.1 103 X\r\n\r\n",
+        ":", " ",
         "\0", "ffff", "a;b=c", "18446744073709551616",
     ].map { Array($0.utf8) }
 
@@ -59,7 +60,9 @@ struct ResponseParserFuzzTests {
                 let given = scanner.head
                 guard given.status >= 200 || given.status == 101 else { return step == .needMore(consumed: head.count) }
                 let expected: ResponseParser.Step =
-                    given.status == 101 ? .malformed : given.framing == .none || given.framing == .counted(0) ? .complete(consumed: head.count) : .needMore(consumed: head.count)
+                    given.status == 101
+                    ? .malformed
+                    : given.framing == .none || given.framing == .counted(0) ? .complete(consumed: head.count) : .needMore(consumed: head.count)
                 #expect(step == expected, "\(String(decoding: head, as: UTF8.self).debugDescription)")
                 if given.status != 101 { #expect(parser.status == given.status && parser.keepsConnection == given.keepAlive) }
                 return true

@@ -57,7 +57,9 @@ struct TargetTests {
         }
     }
 
-    @Test("a token file without tokens, or with what is none, is refused by the number of the token and without its text", arguments: ["", "\n\r\n", "a\nse cret"])
+    @Test(
+        "a token file without tokens, or with what is none, is refused by the number of the token and without its text",
+        arguments: ["", "\n\r\n", "a\nse cret"])
     func noTokens(text: String) throws {
         try withFile(text) { path in
             #expect {

@@ -46,7 +46,8 @@ struct BenchTests {
             let page = "\(one.process.folder)/report.html", file = "\(one.process.folder)/report.json"
             let result = try await bench(
                 fleet(one, other) + [
-                    "--logouts", "12", "--sessions", "3", "--settle", "300ms", "--websocket-path", "/socket", "--during", fault, "--html", page, "--json", file,
+                    "--logouts", "12", "--sessions", "3", "--settle", "300ms", "--websocket-path", "/socket", "--during", fault, "--html", page,
+                    "--json", file,
                 ])
             #expect(result.exitCode == 0 && result.output.isEmpty, "\(result)")
             let report = try #require(try JSONSerialization.jsonObject(with: Data(contentsOf: URL(fileURLWithPath: file))) as? [String: Any])
@@ -55,7 +56,8 @@ struct BenchTests {
             #expect(edges.map { $0["url"] as? String } == [one, other].map { "http://127.0.0.1:\($0.port)/" })
             for edge in edges {
                 #expect((edge["last_2xx_ms"] as? [String: Double])?["max"].map { $0 <= 0 } == true, "\(edge)")
-                #expect(edge["websockets_open"] as? Int == 0 && edge["websockets_refused"] as? Int == 0 && edge["unconfirmed"] as? Int == 0, "\(edge)")
+                #expect(
+                    edge["websockets_open"] as? Int == 0 && edge["websockets_refused"] as? Int == 0 && edge["unconfirmed"] as? Int == 0, "\(edge)")
                 // The close frame and the answer come on two connections: which is read first is the harness's doing.
                 #expect((edge["websocket_cut_ms"] as? [String: Double])?["p50"].map { $0 < 50 } == true, "\(edge)")
             }
@@ -88,7 +90,8 @@ struct BenchTests {
             #expect(result.exitCode == 0 && result.errors.isEmpty, "\(result)")
             let report = try json(result)
             let errors = try #require(report["errors"] as? [String: Int])
-            #expect(report["requests"] as? Int == 200 && errors.keys.elementsEqual(["status_401"]) && errors["status_401"].map { 15...75 ~= $0 } == true)
+            #expect(
+                report["requests"] as? Int == 200 && errors.keys.elementsEqual(["status_401"]) && errors["status_401"].map { 15...75 ~= $0 } == true)
             let process = try #require(report["process"] as? [String: Double])
             #expect(process["pid"] == Double(gateway.process.identifier) && process["rss_bytes"].map { $0 > 1_000_000 } == true)
             #expect(process["cpu_s"].map { $0 > 0 } == true)

@@ -107,8 +107,8 @@ final class HTTP2Link: Link, ChannelInboundHandler {
         switch frame.payload {
         case .headers(let head): read(head, of: frame.streamID)
         case .data(let data):
-            // What padding takes counts, too; the codec tells only of the rest, and a server that pads is none that is measured for speed.
-            confirm(data.data.readableBytes)
+            // Padding and its length count, too (RFC 9113 §6.9.1).
+            confirm(data.data.readableBytes + (data.paddingBytes.map { $0 + 1 } ?? 0))
             if data.endStream { ended(frame.streamID) }
         case .rstStream: fail(frame.streamID, .reset)
         case .goAway(let last, _, _):

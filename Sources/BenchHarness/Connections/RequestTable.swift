@@ -55,7 +55,9 @@ final class RequestTable {
     private var scratch = ByteBuffer()
     /// For HTTP/2, made when first asked for.
     private lazy var headerLists = shapes.map { shape in
-        var list: [(String, String)] = [(":method", shape.method), (":scheme", target.scheme), (":authority", target.authority), (":path", shape.target)]
+        var list: [(String, String)] = [
+            (":method", shape.method), (":scheme", target.scheme), (":authority", target.authority), (":path", shape.target),
+        ]
         list += shape.fields.map { ($0.name.lowercased(), $0.value) }
         if !shape.body.isEmpty || shape.method == "POST" { list.append(("content-length", "\(shape.body.count)")) }
         return HPACKHeaders(list)

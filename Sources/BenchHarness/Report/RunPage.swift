@@ -49,7 +49,8 @@ extension RunReport {
             title: "Latency over time, by the second in which requests should have been sent", x: seconds,
             y: .linear("ms", covering: lines.flatMap { $0.1.compactMap { $0 } }),
             series: lines.map { name, values, colour in
-                Plot.Series(name: name, points: zip(timeline, values).map { second, value in value.map { (Double(second.number), $0) } }, colour: colour)
+                Plot.Series(
+                    name: name, points: zip(timeline, values).map { second, value in value.map { (Double(second.number), $0) } }, colour: colour)
             })
     }
 

@@ -53,14 +53,14 @@ package struct ScenarioSettings: Sendable {
     }
 
     private static func request(_ section: Section) -> Request? {
-        guard let path = section.require("path", Self.path) else { return nil }
-        var request = Request(path: path)
+        let path = section.require("path", Self.path)
+        var request = Request(path: path ?? "/")
         section.read("weight", into: &request.weight) { $0.integer(SettingLimit.scenarioWeight) }
         section.read("method", into: &request.method) { $0.method() }
         section.read("headers", into: &request.headers, Self.headers)
         section.read("body", into: &request.body) { $0.text() }
         section.read("token", into: &request.sendsToken) { $0.boolean() }
-        return request
+        return path == nil ? nil : request
     }
 
     private static func path(_ value: Value) -> String? {
