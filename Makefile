@@ -7,6 +7,7 @@ SWIFT ?= swift
 # The Swift runtime is linked in, so that the binary runs where no Swift is installed. About exclusivity: see the end of Package.swift.
 RELEASE := -c release --static-swift-stdlib -Xswiftc -enforce-exclusivity=unchecked
 BINARY := .build/release/portcullis
+BENCH := .build/release/portcullis-bench
 
 BUILD_PACKAGES := libhiredis-dev libssl-dev libcrypt-dev zlib1g-dev pkg-config
 TEST_PACKAGES := redis-server openssl curl python3-venv
@@ -14,17 +15,20 @@ TEST_PACKAGES := redis-server openssl curl python3-venv
 TEST_PYTHON := .build/python
 BROWSER_PACKAGES := chromium chromium-driver fonts-dejavu-core python3-selenium
 
-.PHONY: help run build test test-browser model fuzz races compare lint format clean packages test-packages browser-packages model-packages compare-packages
+.PHONY: help run build bench test test-browser model fuzz races gate compare bench-check bench-contrast lint format clean packages test-packages browser-packages gate-packages model-packages compare-packages
 
 help:
 	@echo 'make run     build and start the demo: gateway, sample service, two users'
-	@echo 'make build   build $(BINARY)'
+	@echo 'make build   build $(BINARY) and $(BENCH)'
 	@echo 'make test    build and run every test that needs no browser'
 	@echo 'make test-browser   the example of a legacy login, in headless Chromium'
 	@echo 'make model   check the model of the logout protocol, and that each of its rules is needed'
 	@echo 'make fuzz    fuzz every parser of hostile bytes, FUZZ_SECONDS=600 each'
 	@echo 'make races   repeat what goes wrong only sometimes, ROUNDS=1000 times each, and FAULT_ROUNDS=100 times what a fleet has to recover from'
+	@echo 'make gate    count the instructions and allocations of a request, and fail where they are too many'
 	@echo 'make compare CPU, latency and memory beside nginx, HAProxy, Envoy and Caddy, on this machine: 45 minutes'
+	@echo 'make bench-check     whether portcullis-bench measures what wrk and h2load measure'
+	@echo 'make bench-contrast  what a logout is worth where gateways cache: portcullis-bench against nginx'
 	@echo 'make lint    check the format of all sources'
 	@echo 'make format  put all sources into that format'
 
@@ -33,6 +37,9 @@ run: build
 
 build: packages
 	$(SWIFT) build $(RELEASE) --product portcullis
+
+bench: packages
+	$(SWIFT) build $(RELEASE) --product portcullis-bench
 
 # One target after the other: each brings servers of its own, and all at once would measure the machine.
 TEST_TARGETS := $(notdir $(wildcard Tests/*Tests))
@@ -62,10 +69,17 @@ races: packages test-packages
 	PORTCULLIS_ROUNDS=$(ROUNDS) $(SWIFT) test --skip-build --no-parallel --filter 'Race|Restart|FleetLogout'
 	PORTCULLIS_ROUNDS=$(FAULT_ROUNDS) $(SWIFT) test --skip-build --no-parallel --filter 'FleetSentinel|FleetCluster|FleetStoreFault|FleetFault'
 
-# The harness of its latency part is a product of its own.
-compare: build compare-packages
-	@! grep -q portcullis-bench Package.swift || $(SWIFT) build $(RELEASE) --product portcullis-bench
+gate: build gate-packages
+	bench/gate/gate.py --binary $(BINARY)
+
+compare: build bench compare-packages
 	bench/compare/compare.py --binary $(BINARY) $(COMPARE)
+
+bench-check: build bench compare-packages
+	bench/check.py --bench $(BENCH)
+
+bench-contrast: build bench compare-packages
+	bench/adapters/cached_auth.py --bench $(BENCH)
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
@@ -88,13 +102,16 @@ $(TEST_PYTHON)/ready: Tests/requirements.txt | test-packages
 browser-packages:
 	@.ci/packages $(BROWSER_PACKAGES)
 
+gate-packages:
+	@.ci/packages valgrind binutils redis-server python3
+
 model-packages:
 	@.ci/packages spin gcc libc6-dev python3
 
 # A peer that cannot be had is left out of the comparison.
 ENVOY := .build/envoy
 compare-packages:
-	@.ci/packages nginx wrk redis-server openssl python3 python3-venv
+	@.ci/packages nginx wrk nghttp2-client redis-server openssl curl python3 python3-venv util-linux
 	@for names in haproxy caddy 'libnginx-mod-http-lua lua-resty-core lua-resty-lrucache lua-cjson'; do \
 		.ci/packages $$names || echo "left out: what needs $$names" >&2; done
 	@[ $(ENVOY)/ready -nt bench/compare/requirements.txt ] || .ci/python $(ENVOY) bench/compare/requirements.txt || echo 'left out: Envoy' >&2

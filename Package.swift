@@ -13,15 +13,18 @@ let nio: [Target.Dependency] = [
 let package = Package(
     name: "portcullis",
     products: [
-        .executable(name: "portcullis", targets: ["portcullis"])
+        .executable(name: "portcullis", targets: ["portcullis"]),
+        .executable(name: "portcullis-bench", targets: ["portcullis-bench"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
+        .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
@@ -66,6 +69,21 @@ let package = Package(
                 .product(name: "AsyncHTTPClient", package: "async-http-client"), .product(name: "NIOHTTP1", package: "swift-nio"),
             ] + nio),
 
+        // The latency harness: it measures any gateway, and shares no code of the data plane with ours.
+        .target(
+            name: "BenchHarness",
+            dependencies: [
+                "WallTime", "Tokens", "PeerTLS", .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "NIOTLS", package: "swift-nio"),
+                .product(name: "NIOHTTP2", package: "swift-nio-http2"), .product(name: "NIOHPACK", package: "swift-nio-http2"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ] + nio),
+        .executableTarget(
+            name: "portcullis-bench",
+            dependencies: [
+                "BenchHarness", "Settings", "PeerTLS", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ] + nio),
+
         .target(name: "TestSupport", dependencies: nio, path: "Tests/TestSupport"),
         // With the two doors at which the rules are applied.
         .testTarget(name: "HTTPRulesTests", dependencies: ["HTTPRules", "WallTime", "Gateway", "Control", "Tokens"] + nio),
@@ -100,6 +118,14 @@ let package = Package(
         .testTarget(
             name: "SettingsTests",
             dependencies: ["Settings", "Tokens", "portcullis", "TestSupport", .product(name: "NIOSSL", package: "swift-nio-ssl")]),
+        // With the gateway's scanner, as the second opinion on what an answer is.
+        .testTarget(
+            name: "BenchHarnessTests",
+            dependencies: [
+                "BenchHarness", "Gateway", "PeerTLS", "TestSupport", .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOHTTP2", package: "swift-nio-http2"),
+                .product(name: "NIOHPACK", package: "swift-nio-http2"),
+            ] + nio),
         .testTarget(name: "IntegrationTests", dependencies: ["TestSupport"]),
     ],
     swiftLanguageModes: [.v6]

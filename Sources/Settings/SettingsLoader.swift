@@ -44,23 +44,30 @@ package struct SettingsLoader: Sendable {
     }
 
     private func read(_ reader: SettingsReader) -> Settings? {
-        guard let bytes = reader.readConfiguration() else { return nil }
-        let node: YAMLNode?
-        do throws(YAMLProblem) {
-            node = try YAMLDocument.root(of: bytes)
-        } catch {
-            reader.report("", error.message, at: error.place)
-            return nil
-        }
-        guard let node else {
-            reader.report("", "is empty: {} is the shortest configuration", at: .start)
-            return nil
-        }
-        guard let root = Section(Value(node, path: "", reader: reader)) else { return nil }
+        guard let root = reader.readRoot() else { return nil }
         var settings = Settings()
         settings.read(root, rules)
         root.finish()
         return settings
+    }
+}
+
+extension SettingsReader {
+    /// The mapping that the file consists of; nil after a report.
+    func readRoot() -> Section? {
+        guard let bytes = readConfiguration() else { return nil }
+        let node: YAMLNode?
+        do throws(YAMLProblem) {
+            node = try YAMLDocument.root(of: bytes)
+        } catch {
+            report("", error.message, at: error.place)
+            return nil
+        }
+        guard let node else {
+            report("", "is empty: {} is the shortest configuration", at: .start)
+            return nil
+        }
+        return Section(Value(node, path: "", reader: self))
     }
 }
 
@@ -84,7 +91,7 @@ extension Settings {
 
 extension [SettingsProblem] {
     /// By line; what stands at one place stays as it was found.
-    fileprivate var inOrder: [SettingsProblem] {
+    var inOrder: [SettingsProblem] {
         enumerated().sorted { ($0.element.place, $0.offset) < ($1.element.place, $1.offset) }.map(\.element)
     }
 }

@@ -3,7 +3,7 @@
 
 import Foundation
 
-/// The real executable in a process of its own, with a folder of its own: configuration, key, users, and what it printed.
+/// A real executable in a process of its own, with a folder of its own: configuration, key, users, and what it printed.
 package final class PortcullisProcess: Sendable {
     package let folder: String
     private let child: ChildProcess
@@ -17,17 +17,21 @@ package final class PortcullisProcess: Sendable {
     package var exitCode: Int32? { child.exitCode }
     package var identifier: pid_t { child.identifier }
 
-    /// - Parameter folder: belongs to this object from now on.
-    package init(_ arguments: [String], folder: String) throws {
+    /// - Parameters:
+    ///   - folder: belongs to this object from now on.
+    ///   - program: one of the package's executables.
+    package init(_ arguments: [String], folder: String, program: String = "portcullis") throws {
         self.folder = folder
         // Inside, so that what a killed process leaves behind goes with the folder.
         let temporary = "\(folder)/tmp"
         try FileManager.default.createDirectory(atPath: temporary, withIntermediateDirectories: true)
         child = try ChildProcess(
-            Self.executable, arguments, output: "\(folder)/output", errors: "\(folder)/errors", temporary: temporary)
+            Self.executable(program), arguments, output: "\(folder)/output", errors: "\(folder)/errors", temporary: temporary)
     }
 
-    package convenience init(_ arguments: [String]) throws { try self.init(arguments, folder: temporaryFolder("process")) }
+    package convenience init(_ arguments: [String], program: String = "portcullis") throws {
+        try self.init(arguments, folder: temporaryFolder("process"), program: program)
+    }
 
     deinit { stop() }
 
@@ -70,7 +74,7 @@ package final class PortcullisProcess: Sendable {
 
     /// Waits for the end.
     package func exit(within: Duration = .seconds(20)) async throws -> Int32? {
-        try await eventually("portcullis ends", within: within) { !self.isRunning }
+        try await eventually("the process ends", within: within) { !self.isRunning }
         return exitCode
     }
 
@@ -83,25 +87,23 @@ package final class PortcullisProcess: Sendable {
 
     package static func run(_ arguments: String...) async throws -> Result { try await run(arguments) }
 
-    package static func run(_ arguments: [String]) async throws -> Result {
-        let process = try PortcullisProcess(arguments)
+    package static func run(_ arguments: [String], program: String = "portcullis", within: Duration = .seconds(20)) async throws -> Result {
+        let process = try PortcullisProcess(arguments, program: program)
         defer { process.stop() }
-        let code = try await process.exit()
+        let code = try await process.exit(within: within)
         return Result(exitCode: code, output: process.output, errors: process.errors)
     }
 
     /// What `PORTCULLIS_BINARY` names (a path; for figures, which want a release build), or else what stands beside the bundle of the tests, where
     /// `swift build --build-tests` puts it.
-    package static var executable: String {
-        get throws {
-            if let path = ProcessInfo.processInfo.environment["PORTCULLIS_BINARY"] { return path }
-            let bundle = Bundle.main.executableURL ?? URL(fileURLWithPath: CommandLine.arguments[0])
-            let path = bundle.resolvingSymlinksInPath().deletingLastPathComponent().appendingPathComponent("portcullis").path
-            guard FileManager.default.isExecutableFile(atPath: path) else {
-                throw NotInTime(description: "there is no executable at \(path): build it with `swift build --build-tests`")
-            }
-            return path
+    private static func executable(_ name: String) throws -> String {
+        if name == "portcullis", let path = ProcessInfo.processInfo.environment["PORTCULLIS_BINARY"] { return path }
+        let bundle = Bundle.main.executableURL ?? URL(fileURLWithPath: CommandLine.arguments[0])
+        let path = bundle.resolvingSymlinksInPath().deletingLastPathComponent().appendingPathComponent(name).path
+        guard FileManager.default.isExecutableFile(atPath: path) else {
+            throw NotInTime(description: "there is no executable at \(path): build it with `swift build --build-tests`")
         }
+        return path
     }
 
     private static func text(_ path: String) -> String {

@@ -32,4 +32,7 @@ enum SettingLimit {
     /// At some 300 bytes each.
     static let auditEntries = 1...100_000_000
     static let rateLimitRequests = 1...1_000_000_000
+    static let scenarioRequests = 1000
+    /// All requests together have a table of a million places at most.
+    static let scenarioWeight = 1...1000
 }

@@ -66,6 +66,13 @@ extension Value {
         return FieldNameRules.isToken(text) ? text : wrong("must be a field name: letters, digits and -")
     }
 
+    /// A method that can be forwarded (RFC 9110 §9.1).
+    func method() -> String? {
+        guard let method = line(limit: SettingLimit.nameBytes) else { return nil }
+        guard FieldNameRules.isToken(method), method == method.uppercased() else { return wrong("must be a method in capitals") }
+        return method == "CONNECT" ? wrong("is a method that is never forwarded") : method
+    }
+
     /// A name of ours, as routes, metrics and log lines have it.
     func name() -> String? { line(limit: SettingLimit.nameBytes) }
 

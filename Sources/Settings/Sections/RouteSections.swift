@@ -47,7 +47,7 @@ extension Settings.Route {
         var route = Settings.Route(path: path ?? "/", upstream: upstream ?? "")
         section.read("exact", into: &route.exact) { $0.boolean() }
         section.read("hosts", into: &route.hosts) { $0.list()?.compactMap { $0.hostPattern() } }
-        section.read("methods", into: &route.methods) { $0.list()?.compactMap(Self.method) }
+        section.read("methods", into: &route.methods) { $0.list()?.compactMap { $0.method() } }
         section.read("auth", into: &route.auth) { $0.word() }
         section.read("issuers", into: &route.issuers) { value in
             value.list()?.compactMap { element in
@@ -93,12 +93,6 @@ extension Settings.Route {
         func withoutEnd(_ path: String) -> [UInt8] { Array(path.utf8.reversed().drop { $0 == UInt8(ascii: "/") }.reversed()) }
         let (own, others) = (withoutEnd(path), other.exact ? Array(other.path.utf8) : withoutEnd(other.path))
         return others == own || others.starts(with: own + [UInt8(ascii: "/")])
-    }
-
-    private static func method(_ value: Value) -> String? {
-        guard let method = value.line(limit: SettingLimit.nameBytes) else { return nil }
-        guard FieldNameRules.isToken(method), method == method.uppercased() else { return value.wrong("must be a method in capitals") }
-        return method == "CONNECT" ? value.wrong("is a method that is never forwarded") : method
     }
 
     private static func scopes(_ value: Value) -> [String]? {

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+/// All outcomes of a run. Times are milliseconds.
+struct RevocationTally: Sendable {
+    struct Edge: Sendable {
+        var requests = 0
+        var late = 0
+        /// From the logout's answer to the sending of the last request that got a 2xx, of each logout.
+        var lastGood: [Double] = []
+        /// From the logout's answer to the end of the WebSocket.
+        var cuts: [Double] = []
+        /// WebSockets that were still open when the edge was watched no longer.
+        var openSockets = 0
+        /// WebSockets that never opened.
+        var refusedSockets = 0
+        /// Logouts after which the edge answered nothing for so long that a late 2xx would not have been seen.
+        var unconfirmed = 0
+        var errors: [String: Int] = [:]
+        var refusals: [String: Int] = [:]
+    }
+
+    /// The command that was started in the middle.
+    struct During: Sendable, Equatable {
+        /// Since the run began.
+        var startSeconds: Double
+        var seconds: Double
+        var exitCode: Int32
+    }
+
+    var edges: [Edge]
+    /// From sending to answer, of each logout that was answered 2xx.
+    var logoutTimes: [Double] = []
+    var logoutErrors: [String: Int] = [:]
+    /// Sessions that were not logged out in time, or never let in.
+    var abandoned = 0
+    var during: During?
+
+    init(edges: Int) { self.edges = Array(repeating: Edge(), count: edges) }
+
+    var logouts: Int { logoutTimes.count }
+
+    mutating func add(_ outcome: Trial.Outcome) {
+        for (place, edge) in outcome.edges.enumerated() {
+            edges[place].requests += edge.record.requests
+            edges[place].late += edge.record.late
+            edges[place].errors.merge(edge.record.errors, uniquingKeysWith: +)
+            edges[place].refusals.merge(edge.record.refusals, uniquingKeysWith: +)
+        }
+        guard let logout = outcome.logout else {
+            abandoned += 1
+            return
+        }
+        logoutTimes.append(Double(logout.answered - logout.sent) / 1e6)
+        for (place, edge) in outcome.edges.enumerated() {
+            if let last = edge.record.lastGood { edges[place].lastGood.append(Double(last - logout.answered) / 1e6) }
+            if !edge.isConfirmed { edges[place].unconfirmed += 1 }
+            switch edge.webSocket {
+            case nil: break
+            case .closed(let time): edges[place].cuts.append(Double(time - logout.answered) / 1e6)
+            case .open: edges[place].openSockets += 1
+            case .opening, .refused: edges[place].refusedSockets += 1
+            }
+        }
+    }
+}
