@@ -92,10 +92,10 @@ extension FleetTests {
                             let victims = try await judge.begin([user, user, user], at: fleet[round])
                             try await cluster.waitUntilReplicated()
                             let before = try await judge.end(victims[0], at: round)
-                            let old = try cluster.owner(of: Self.key(of: user))
+                            let slot = try cluster.slot(of: Self.key(of: user)), old = try cluster.owner(of: slot)
                             old.kill()
                             async let during = judge.end(victims[1], at: round + 1, within: .seconds(120))
-                            try await eventually("the replica takes over", within: .seconds(60)) { try cluster.owner(of: Self.key(of: user)) !== old }
+                            try await eventually("the replica takes over", within: .seconds(60)) { try cluster.owner(of: slot) !== old }
                             try await old.restart()
                             let ended = try await during
                             try await cluster.waitUntilWhole()

@@ -22,7 +22,7 @@ extension FleetTests {
                 try await withFleet(setup.mixed(staleness: "2s")) { fleet in
                     // Logins don't wait for the replica: what is lost of them is lost before anything is proved.
                     try await FleetJudge.withLoad(on: fleet, allowed: Self.excused, lasted: redis.waitUntilWhole) { judge, lasting in
-                        var over: [RunningGateway.Login] = []
+                        var over = [try await withoutReplica(redis, judge)]
                         for round in 0..<rounds(2) {
                             over += try await fail(redis, judge, lasting, round)
                             for victim in over.suffix(9) { #expect(try !fleet.statuses(victim.access).contains(200), "round \(round)") }
@@ -32,6 +32,20 @@ extension FleetTests {
                     }
                 }
             }
+        }
+
+        /// A logout that the replica does not get is not answered as one; when it is there again, the same logout is. Returns the session.
+        private func withoutReplica(_ redis: SentinelRedis, _ judge: FleetJudge) async throws -> RunningGateway.Login {
+            let victim = try await judge.begin(["erin"], at: judge.fleet[0])[0]
+            let primary = try redis.primary()
+            guard let replica = redis.servers.first(where: { $0 !== primary }) else { throw NotInTime(description: "there is no replica") }
+            replica.pause()
+            let refused = try await onThread { [gateway = judge.fleet[1]] in try gateway.call("POST", "/auth/logout", token: victim.access) }
+            #expect(refused.status == 503 && refused.code == "store_unavailable" && refused["Set-Cookie"].isEmpty)
+            replica.resume()
+            let ended = try await judge.end(victim, at: 2)
+            try await judge.isOver([victim], since: ended, "ended with its replica", allowed: Self.excused.union([FleetJudge.revoked]))
+            return victim
         }
 
         /// One failover, with a logout before it, one that begins with it, and one after it. Returns the sessions, all ended.

@@ -45,7 +45,7 @@ extension FleetTests {
 
         @Test("connections that Redis closes, those that hear of changes among them, cost no logout its effect and no session its life")
         func disconnected() async throws {
-            try await withFleetOfThree(staleness: "5s") { fleet, redis in
+            try await withFleetOfThree(staleness: "2s") { fleet, redis in
                 try await FleetJudge.withLoad(on: fleet, allowed: Self.excused) { judge, _ in
                     for round in 0..<rounds(4) {
                         let victims = try await judge.begin(["alice", "alice"], at: fleet[round])

@@ -128,7 +128,7 @@ extension FleetTests {
                 // Here the other session has the connection, and the victim's request waits for it.
                 try await kept.ask("other", token: other.access)
                 try await cut.ask("victim", token: victim.access)
-                world.relay.delay = .milliseconds(200)
+                world.relay.delay = .milliseconds(100)
                 let status = try way.end(victim, of: "alice", at: world.fleet[1])
                 // What has not left a gateway by now is not seen.
                 for gateway in world.fleet.gateways.reversed() { try await gateway.process.pause() }
