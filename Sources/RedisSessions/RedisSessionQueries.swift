@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
+import NIOCore
 import RedisClient
 import Sessions
 
@@ -62,14 +63,25 @@ extension RedisSessionStore {
 
     package func answer(_ session: String, of user: UserID, kind: SessionKind, issuedAt: Int64?) async throws(StoreUnavailable) -> Bool {
         let reference = SessionCommands(user: user, session: session, kind: kind, keys: keys)
+        let patienceEnd = LeaseClock.now() + configuration.commandTimeout
+        while true {
+            let answer = try await answer(reference, of: user, issuedAt: issuedAt)
+            if hasLease(for: reference.slot) { return answer }
+            // As for the loops: one that is about to be had is waited for, and then it is asked again.
+            repeat {
+                guard LeaseClock.now() < patienceEnd, (try? await Task.sleep(for: .milliseconds(5))) != nil else {
+                    throw StoreUnavailable("Redis has not confirmed lately that it is the one that counts")
+                }
+            } while !hasLease(for: reference.slot)
+        }
+    }
+
+    private func answer(_ reference: SessionCommands, of user: UserID, issuedAt: Int64?) async throws(StoreUnavailable) -> Bool {
         guard let moment = reference.revokedBefore else {
-            let reply = try await call(reference.isMember, of: keys.tag(user))
-            try requireLease(for: reference.slot)
-            return try Self.isMember(reply)
+            return try Self.isMember(await call(reference.isMember, of: keys.tag(user)))
         }
         let replies = try await callAll([reference.isMember, moment], of: keys.tag(user))
         guard replies.count == 2 else { throw Self.odd }
-        try requireLease(for: reference.slot)
         let isRevoked = try Self.isMember(replies[0])
         switch RevokedBeforeRule.judge(.reply(replies[1]), issuedAt: issuedAt) {
         case .active: return !isRevoked
@@ -79,10 +91,8 @@ extension RedisSessionStore {
     }
 
     /// What a Redis says that may have been replaced meanwhile is no answer.
-    private func requireLease(for slot: RedisSlot) throws(StoreUnavailable) {
-        guard let lease = fleet.map.lease(for: slot), LeaseClock.now() < lease.answersUntil else {
-            throw StoreUnavailable("Redis has not confirmed lately that it is the one that counts")
-        }
+    private func hasLease(for slot: RedisSlot) -> Bool {
+        fleet.map.lease(for: slot).map { LeaseClock.now() < $0.answersUntil } ?? false
     }
 
     package func record(_ session: String, of user: UserID, currentHash: [UInt8]?) async throws(StoreUnavailable) -> SessionRecord? {

@@ -11,7 +11,7 @@ import Synchronization
 ///
 /// Every error reply and everything that cannot be understood is `StoreUnavailable`: only Redis saying so logs anybody out.
 package final class RedisSessionStore: SessionStore {
-    private let configuration: RedisConfiguration
+    let configuration: RedisConfiguration
     let keys: SessionKeys
     private let waitReplicas: Int
     package let topology: RedisTopology

@@ -64,6 +64,7 @@ final class StoreWorld: Sendable {
         isReady: Bool = true, staleness: TimeAmount = .seconds(15), commandTimeout: TimeAmount = .seconds(5), useTick: TimeAmount = .hours(1),
         _ body: (StoreWorld) async throws -> Void
     ) async throws {
+        try? redis.growOld(prefix: prefix, tag: isCluster ? "0" : nil)
         let configuration = RedisConfiguration(
             address: .host("127.0.0.1", port: port ?? redis.port), username: username, password: password, connectTimeout: .seconds(5),
             commandTimeout: commandTimeout)

@@ -165,6 +165,21 @@ package func withRedisServer<Result>(
 }
 
 /// A new folder under the system's one for temporary files; its maker removes it.
+extension RedisServer {
+    /// As if gateways had been there for long. In a Redis that was empty just now a logout is answered only after `max_staleness`, as there may be
+    /// gateways that have lost their heartbeats.
+    ///
+    /// - Parameter tag: of the node, in a cluster.
+    package func growOld(prefix: String = "portcullis:", tag: String? = nil) throws {
+        let info = try command("INFO", "server").text ?? ""
+        guard let line = info.split(whereSeparator: \.isNewline).first(where: { $0.hasPrefix("run_id:") }) else { return }
+        // FNV-1a, as the connection's handshake hashes it.
+        let run = line.dropFirst(7).utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        let mark = "@\(String(run, radix: 36))"
+        try command("SADD", "\(prefix)edges" + (tag.map { ":{\($0)}" } ?? ""), mark, "\(mark):1")
+    }
+}
+
 package func temporaryFolder(_ name: String) throws -> String {
     let path = FileManager.default.temporaryDirectory.appendingPathComponent("portcullis-\(name)-\(UUID().uuidString.prefix(8))").path
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])

@@ -52,12 +52,6 @@ package func withFleet<Result>(
     try await withFleet([setup, setup, setup], body)
 }
 
-extension RedisServer {
-    /// As if it had been there for long. The first logout after the start of an empty Redis is answered only after `max_staleness`: before it was
-    /// empty there may have been gateways that nobody knows of now.
-    package func growOld() throws { try command("SADD", "portcullis:edges", "@0") }
-}
-
 /// How a gateway decides whether a session is still there.
 package enum RevocationMode: String, CaseIterable, Sendable {
     case strict, tracked

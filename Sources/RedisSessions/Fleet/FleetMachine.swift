@@ -298,7 +298,7 @@ struct FleetMachine {
     private func living(_ now: NIODeadline) -> FleetView.Living? {
         guard !lease.hearsInvalidations else { return view.living() }
         // Until the first heartbeat of this connection has come back, or has not.
-        guard lease.isListening, lease.leaseEnd > now, var living = view.living() else { return nil }
+        guard lease.isSettled, lease.leaseEnd > now, var living = view.living() else { return nil }
         living.knowsSince = .distantFuture
         return living
     }

@@ -87,6 +87,9 @@ struct LeaseMachine {
         leaseEnd = inherited
     }
 
+    /// Whether a heartbeat has counted since the subscription: then whether invalidations are heard is known, too.
+    private(set) var isSettled = false
+
     /// Until when remembered answers count.
     var memoryEnd: NIODeadline { hearsInvalidations ? leaseEnd : .uptimeNanoseconds(0) }
 
@@ -102,6 +105,7 @@ struct LeaseMachine {
     mutating func subscribed() -> Action {
         state = .verifying
         hearsInvalidations = false
+        isSettled = false
         subscription += 1
         return .verify(subscription)
     }
@@ -110,6 +114,7 @@ struct LeaseMachine {
     mutating func lost() {
         state = .deaf
         hearsInvalidations = false
+        isSettled = false
     }
 
     /// Everything that is open has been asked for again since `subscribed`. An earlier subscription's answers may be from before what was missed.
@@ -217,6 +222,7 @@ struct LeaseMachine {
     private mutating func hold(from moment: NIODeadline) {
         proven = moment
         leaseEnd = moment + settings.lease
+        isSettled = true
     }
 
     private mutating func write(_ now: NIODeadline) -> Action {
