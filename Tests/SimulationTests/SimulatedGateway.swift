@@ -52,7 +52,8 @@ final class SimulatedGateway {
                 connectTimeout: .nanoseconds(settings.connectTimeout)), keys: world.keys,
             fleetKeys: world.fleetKeys)
         push = PushMachine(
-            PushMachine.Settings(greeting: [.role], channels: 3, connectTimeout: .nanoseconds(settings.connectTimeout)), seed: simulation.random.next())
+            PushMachine.Settings(greeting: [.role], channels: 3, connectTimeout: .nanoseconds(settings.connectTimeout)),
+            seed: simulation.random.next())
         clockStart = simulation.between(0, .milliseconds(1_000_000))
         drift = Int64(simulation.random.next() % 1000) - 500
         client = SimulatedClient(self)

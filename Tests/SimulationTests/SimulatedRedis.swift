@@ -218,7 +218,9 @@ final class SimulatedRedis {
     private func endCycle() {
         isCycleRunning = false
         if !changedUsers.isEmpty || !changedEdges.isEmpty {
-            let names = changedUsers.sorted().map { keys.sessions(Self.user($0)) } + changedEdges.sorted().map { FleetKeys(prefix: keys.prefix, tag: nil).edge($0) }
+            let names =
+                changedUsers.sorted().map { keys.sessions(Self.user($0)) }
+                + changedEdges.sorted().map { FleetKeys(prefix: keys.prefix, tag: nil).edge($0) }
             push(.array(names.map { .bulk($0) }))
             changedUsers.removeAll()
             changedEdges.removeAll()

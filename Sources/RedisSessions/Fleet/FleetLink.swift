@@ -187,7 +187,9 @@ final class FleetLink: @unchecked Sendable {
     private func perform(_ action: FleetMachine.Action) {
         switch action {
         case .verify(let number):
-            loops.verify(configuration.tag == nil ? nil : redis.address, on: eventLoop).whenComplete { [self] _ in after { $0.verified(number, now: $1) } }
+            loops.verify(configuration.tag == nil ? nil : redis.address, on: eventLoop).whenComplete { [self] _ in
+                after { $0.verified(number, now: $1) }
+            }
         case .ping: push?.ping()
         case .reconnect: push?.reconnect(reason: "nothing came back over the connection that listens")
         case .beat(let beat, let isNew): sendHeartbeat(beat, isNew: isNew)
