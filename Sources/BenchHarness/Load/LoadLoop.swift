@@ -38,6 +38,7 @@ final class LoadLoop: LinkOwner {
     private(set) var openingFailure: FailureKind?
 
     private let linkLimit: Int
+    private let waitingLimit: Int
 
     /// - Parameters:
     ///   - start: when the warm-up begins; nanoseconds of `BenchClock`.
@@ -49,6 +50,7 @@ final class LoadLoop: LinkOwner {
         self.finished = finished
         table = RequestTable(plan.dialer.target, shapes: plan.shapes, tokens: plan.tokens)
         mix = Mix(weights: plan.shapes.map(\.weight), seed: index)
+        waitingLimit = plan.waitingLimit
         end = start + plan.warmup + plan.duration
         recorder = Recorder(start: start + plan.warmup, end: end)
         switch plan.pace {
@@ -99,6 +101,8 @@ final class LoadLoop: LinkOwner {
     private func arrive(_ arrival: Arrival) {
         if waiting.isEmpty, let link = freeLink() {
             send(arrival, on: link)
+        } else if waiting.count >= waitingLimit {
+            recorder.fail(.dropped, intended: arrival.intended)
         } else {
             waiting.append(arrival)
             openMissing()

@@ -24,11 +24,12 @@ struct Plot {
         var range: ClosedRange<Double>
         var isLogarithmic = false
 
-        /// From 0 or the smallest value to a round number above the greatest.
-        static func linear(_ name: String, covering values: [Double]) -> Axis {
+        /// From 0 or the smallest value to a round number above the greatest; `isTight`: to the greatest itself.
+        static func linear(_ name: String, covering values: [Double], isTight: Bool = false) -> Axis {
             var low = min(0, values.min() ?? 0)
             var high = max(0, values.max() ?? 0)
             if low == high { high = low + 1 }
+            let end = high
             let step = roundStep((high - low) / 5)
             low = (low / step).rounded(.down) * step
             high = (high / step).rounded(.up) * step
@@ -38,7 +39,8 @@ struct Plot {
                 let place = low + Double(number) * step
                 return Tick(place: place, label: decimalText(place, digits: digits))
             }
-            return Axis(name: name, ticks: ticks, range: low...high)
+            guard isTight else { return Axis(name: name, ticks: ticks, range: low...high) }
+            return Axis(name: name, ticks: ticks.filter { $0.place <= end }, range: low...end)
         }
 
         /// The scale of percentiles, which gives each further nine as much room as the one before: `1 / (1 - p)`, logarithmic.
