@@ -36,9 +36,7 @@ final class LoadLoop: LinkOwner {
     private(set) var sent = 0
     /// Why the last connection that could not be opened could not.
     private(set) var openingFailure: FailureKind?
-
     private let linkLimit: Int
-    private let waitingLimit: Int
 
     /// - Parameters:
     ///   - start: when the warm-up begins; nanoseconds of `BenchClock`.
@@ -50,7 +48,6 @@ final class LoadLoop: LinkOwner {
         self.finished = finished
         table = RequestTable(plan.dialer.target, shapes: plan.shapes, tokens: plan.tokens)
         mix = Mix(weights: plan.shapes.map(\.weight), seed: index)
-        waitingLimit = plan.waitingLimit
         end = start + plan.warmup + plan.duration
         recorder = Recorder(start: start + plan.warmup, end: end)
         switch plan.pace {
@@ -101,7 +98,7 @@ final class LoadLoop: LinkOwner {
     private func arrive(_ arrival: Arrival) {
         if waiting.isEmpty, let link = freeLink() {
             send(arrival, on: link)
-        } else if waiting.count >= waitingLimit {
+        } else if waiting.count >= plan.waitingLimit {
             recorder.fail(.dropped, intended: arrival.intended)
         } else {
             waiting.append(arrival)

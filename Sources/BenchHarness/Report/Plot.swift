@@ -92,8 +92,8 @@ struct Plot {
             text += "<line class=\"grid\" x1=\"\(place)\" x2=\"\(place)\" y1=\"\(Self.top)\" y2=\"\(Self.bottom)\"/>"
             text += "<text x=\"\(place)\" y=\"\(Self.bottom + 18)\" text-anchor=\"middle\">\(HTML.escaped(tick.label))</text>"
         }
-        text +=
-            "<text class=\"name\" x=\"\((Self.left + Self.right) / 2)\" y=\"\(Self.bottom + 40)\" text-anchor=\"middle\">\(HTML.escaped(x.name))</text>"
+        let middle = (Self.left + Self.right) / 2
+        text += "<text class=\"name\" x=\"\(middle)\" y=\"\(Self.bottom + 40)\" text-anchor=\"middle\">\(HTML.escaped(x.name))</text>"
         text += "<text class=\"name\" transform=\"translate(14 \((Self.top + Self.bottom) / 2)) rotate(-90)\" text-anchor=\"middle\">"
         text += "\(HTML.escaped(y.name))</text>"
         for series in series { text += drawn(series) }
