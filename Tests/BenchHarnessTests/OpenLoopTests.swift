@@ -80,6 +80,31 @@ struct OpenLoopTests {
         #expect(clock.now - begun < .seconds(10))
     }
 
+    @Test("no more requests wait for a connection than there is room for, and those that find none are told apart")
+    func fullLine() async throws {
+        let gate = Gate()
+        let server = try ScriptedServer { _, _ in
+            gate.pass()
+            return .status(200)
+        }
+        defer {
+            gate.open()
+            server.stop()
+        }
+        var plan = try LoadPlan.simple(server.port, .rate(100), duration: 500, connections: 1)
+        plan.waitingLimit = 10
+        let run = plan
+        async let report = run.report()
+        try await eventually("the first is sent") { server.requests.count == 1 }
+        // Answered only when all are due: one is on the connection, ten wait.
+        let last = ContinuousClock.now + .milliseconds(700)
+        try await eventually("all are due") { ContinuousClock.now >= last }
+        gate.open()
+        let result = try await report
+        #expect(result.requests == 50 && result.ok == 11 && server.requests.count == 11)
+        #expect(result.errors.map(\.name) == ["dropped"] && result.errors.map(\.count) == [39])
+    }
+
     @Test("tokens are sent in rotation, and only where the request of the mix wants one")
     func tokens() async throws {
         let server = try ScriptedServer()

@@ -101,6 +101,9 @@ struct ReportTests {
         #expect(values.allSatisfy { axis.range.contains($0) } && 2...11 ~= axis.ticks.count)
         #expect(axis.ticks.first?.place == axis.range.lowerBound && axis.ticks.last?.place == axis.range.upperBound)
         #expect(Set(axis.ticks.map(\.label)).count == axis.ticks.count)
+        let tight = Plot.Axis.linear("s", covering: values, isTight: true)
+        #expect(tight.range.upperBound == max(0, values.max() ?? 0) || values == [0])
+        #expect(tight.ticks.allSatisfy { tight.range.contains($0.place) } && !tight.ticks.isEmpty)
     }
 
     @Test("each further nine has as much room as the one before")

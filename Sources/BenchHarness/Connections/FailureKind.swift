@@ -6,7 +6,8 @@ import NIOCore
 import NIOPosix
 import NIOSSL
 
-/// Why a request got no whole answer. The names are those of the reports (contract §10); answers of 400 and above are counted as `status_503` and so on.
+/// Why a request got no whole answer. The names are those of the reports (contract §10); answers of 400 and above are counted as
+/// `status_503` and so on.
 package enum FailureKind: Int, CaseIterable, Sendable {
     /// Nobody listens there.
     case refused
@@ -20,6 +21,8 @@ package enum FailureKind: Int, CaseIterable, Sendable {
     case tls
     /// A connection could not be made for another reason, such as no route or no free port or descriptor of this machine.
     case connect
+    /// It was never sent: `LoadPlan.waitingLimit` requests were waiting for a connection already.
+    case dropped
 
     package var name: String { "\(self)" }
 

@@ -36,7 +36,6 @@ final class LoadLoop: LinkOwner {
     private(set) var sent = 0
     /// Why the last connection that could not be opened could not.
     private(set) var openingFailure: FailureKind?
-
     private let linkLimit: Int
 
     /// - Parameters:
@@ -99,6 +98,8 @@ final class LoadLoop: LinkOwner {
     private func arrive(_ arrival: Arrival) {
         if waiting.isEmpty, let link = freeLink() {
             send(arrival, on: link)
+        } else if waiting.count >= plan.waitingLimit {
+            recorder.fail(.dropped, intended: arrival.intended)
         } else {
             waiting.append(arrival)
             openMissing()

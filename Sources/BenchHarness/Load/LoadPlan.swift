@@ -20,6 +20,8 @@ package struct LoadPlan: Sendable {
     static let openingsAtOnce = 64
     /// How often is looked for requests that have taken too long, in nanoseconds: timeouts are that much late at most.
     static let sweepInterval: Int64 = 50_000_000
+    /// Requests of a loop that wait for a connection at most: 32 MiB of them.
+    static let waitingLimit = 1_000_000
     /// Requests that a loop sends before it looks for answers, when it is late.
     static let burst = 64
 
@@ -35,6 +37,8 @@ package struct LoadPlan: Sendable {
     package var connectionLimit: Int
     /// Event loops, each with a thread.
     package var loops: Int
+    /// As `LoadPlan.waitingLimit`.
+    var waitingLimit = LoadPlan.waitingLimit
 
     package init(
         dialer: Dialer, shapes: [RequestShape], tokens: [String] = [], pace: Pace, warmup: Int64 = 0, duration: Int64,

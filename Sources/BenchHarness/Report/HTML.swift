@@ -119,8 +119,9 @@ struct HTML {
         .key { display: inline-block; width: 14px; height: 3px; margin-right: 7px; vertical-align: middle; border-radius: 2px; }
         .k1 { background: var(--c1); } .k2 { background: var(--c2); } .k3 { background: var(--c3); } .k4 { background: var(--c4); }
         .k5 { background: var(--c5); } .k6 { background: var(--c6); }
-        .wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }
-        th, td { padding: 4px 12px 4px 0; text-align: right; border-bottom: 1px solid var(--grid); } thead th { color: var(--soft); font-weight: 500; }
+        .wide { overflow-x: auto; margin: 12px 0; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }
+        th, td { padding: 4px 12px 4px 0; text-align: right; border-bottom: 1px solid var(--grid); }
+        thead th { color: var(--soft); font-weight: 500; }
         th:first-child { text-align: left; } tbody th { font-weight: 500; }
         """
 }

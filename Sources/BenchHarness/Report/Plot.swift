@@ -24,11 +24,12 @@ struct Plot {
         var range: ClosedRange<Double>
         var isLogarithmic = false
 
-        /// From 0 or the smallest value to a round number above the greatest.
-        static func linear(_ name: String, covering values: [Double]) -> Axis {
+        /// From 0 or the smallest value to a round number above the greatest; `isTight`: to the greatest itself.
+        static func linear(_ name: String, covering values: [Double], isTight: Bool = false) -> Axis {
             var low = min(0, values.min() ?? 0)
             var high = max(0, values.max() ?? 0)
             if low == high { high = low + 1 }
+            let end = high
             let step = roundStep((high - low) / 5)
             low = (low / step).rounded(.down) * step
             high = (high / step).rounded(.up) * step
@@ -38,7 +39,8 @@ struct Plot {
                 let place = low + Double(number) * step
                 return Tick(place: place, label: decimalText(place, digits: digits))
             }
-            return Axis(name: name, ticks: ticks, range: low...high)
+            guard isTight else { return Axis(name: name, ticks: ticks, range: low...high) }
+            return Axis(name: name, ticks: ticks.filter { $0.place <= end }, range: low...end)
         }
 
         /// The scale of percentiles, which gives each further nine as much room as the one before: `1 / (1 - p)`, logarithmic.
@@ -90,8 +92,8 @@ struct Plot {
             text += "<line class=\"grid\" x1=\"\(place)\" x2=\"\(place)\" y1=\"\(Self.top)\" y2=\"\(Self.bottom)\"/>"
             text += "<text x=\"\(place)\" y=\"\(Self.bottom + 18)\" text-anchor=\"middle\">\(HTML.escaped(tick.label))</text>"
         }
-        text +=
-            "<text class=\"name\" x=\"\((Self.left + Self.right) / 2)\" y=\"\(Self.bottom + 40)\" text-anchor=\"middle\">\(HTML.escaped(x.name))</text>"
+        let middle = (Self.left + Self.right) / 2
+        text += "<text class=\"name\" x=\"\(middle)\" y=\"\(Self.bottom + 40)\" text-anchor=\"middle\">\(HTML.escaped(x.name))</text>"
         text += "<text class=\"name\" transform=\"translate(14 \((Self.top + Self.bottom) / 2)) rotate(-90)\" text-anchor=\"middle\">"
         text += "\(HTML.escaped(y.name))</text>"
         for series in series { text += drawn(series) }

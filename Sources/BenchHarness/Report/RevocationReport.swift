@@ -113,7 +113,8 @@ package struct RevocationReport: Sendable {
     private func distribution(_ title: String, _ lines: [(name: String, values: [Double])], _ unit: String) -> Plot {
         let greatest = lines.map(\.values.count).max() ?? 0
         return Plot(
-            title: title, x: .linear("logouts", covering: [0, Double(max(1, greatest))]), y: .linear(unit, covering: lines.flatMap(\.values)),
+            title: title, x: .linear("logouts", covering: [0, Double(max(1, greatest))], isTight: true),
+            y: .linear(unit, covering: lines.flatMap(\.values)),
             series: lines.enumerated().map { place, line in
                 Plot.Series(
                     name: line.name, points: line.values.sorted().enumerated().map { (Double($0.offset + 1), $0.element) },

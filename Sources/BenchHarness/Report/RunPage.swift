@@ -63,5 +63,5 @@ extension RunReport {
             ])
     }
 
-    private var seconds: Plot.Axis { .linear("seconds", covering: [0, Double(max(1, timeline.count - 1))]) }
+    private var seconds: Plot.Axis { .linear("seconds", covering: [0, Double(max(1, timeline.count - 1))], isTight: true) }
 }

@@ -55,7 +55,8 @@ func equals(_ text: UnsafeBufferPointer<UInt8>, _ word: StaticString) -> Bool {
     return true
 }
 
-/// The members of a comma-separated list of tokens (RFC 9110 §5.6.1), without blanks around them; empty ones are left out. False where one is no token.
+/// The members of a comma-separated list of tokens (RFC 9110 §5.6.1), without blanks around them; empty ones are left out.
+/// False where one is no token.
 @inline(__always)
 func forEachToken(_ value: UnsafeBufferPointer<UInt8>, _ body: (UnsafeBufferPointer<UInt8>) -> Void) -> Bool {
     var start = 0
