@@ -36,6 +36,8 @@ final class HTTP2Link: Link, ChannelInboundHandler {
     private var isLast = false
     private var unconfirmedBytes = 0
     private var fault: FailureKind?
+    /// What has come in one read is being looked at: what is written meanwhile leaves in one go after it.
+    private var isReading = false
     var isListed = false
 
     /// - Parameter streams: requests at a time.
@@ -92,7 +94,11 @@ final class HTTP2Link: Link, ChannelInboundHandler {
         let body = table.shapes[choice.shape].body
         write(stream, .headers(.init(headers: table.headers(choice), endStream: body.isEmpty)))
         if !body.isEmpty { write(stream, .data(.init(data: .byteBuffer(ByteBuffer(bytes: body)), endStream: true))) }
-        context?.flush()
+        flush()
+    }
+
+    private func flush() {
+        if !isReading { context?.flush() }
     }
 
     private func write(_ stream: HTTP2StreamID, _ payload: HTTP2Frame.FramePayload) {
@@ -102,7 +108,14 @@ final class HTTP2Link: Link, ChannelInboundHandler {
     /// Nobody keeps bodies of HTTP/2.
     func takeBody() -> [UInt8] { [] }
 
+    func channelReadComplete(context: ChannelHandlerContext) {
+        isReading = false
+        context.flush()
+        context.fireChannelReadComplete()
+    }
+
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        isReading = true
         let frame = unwrapInboundIn(data)
         switch frame.payload {
         case .headers(let head): read(head, of: frame.streamID)
@@ -134,7 +147,7 @@ final class HTTP2Link: Link, ChannelInboundHandler {
         unconfirmedBytes += count
         guard unconfirmedBytes >= Self.connectionWindow / 2 else { return }
         write(.rootStream, .windowUpdate(windowSizeIncrement: unconfirmedBytes))
-        context?.flush()
+        flush()
         unconfirmedBytes = 0
     }
 
@@ -159,7 +172,7 @@ final class HTTP2Link: Link, ChannelInboundHandler {
     func expire(intendedBefore limit: Int64) {
         for (id, stream) in streams where stream.flight.intended < limit {
             write(id, .rstStream(.cancel))
-            context?.flush()
+            flush()
             fail(id, .timeout)
         }
     }
