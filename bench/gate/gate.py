@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The Portcullis authors
-"""Instructions and allocations of the gateway for one forwarded request, counted by callgrind: figures that do not depend on how busy the machine is.
+"""Instructions, allocations and counted references of one forwarded request, counted by callgrind: they do not depend on how busy the machine is.
 
     bench/gate/gate.py [--binary PATH] [--profile FOLDER] [MODE …]
 
-One connection, one request after the other, RS256, 1 KiB from the service. What is counted is user space of all threads between two dumps, so starting
-and warming up is not in it. Modes and thresholds are in thresholds.json; exit 1 where one is exceeded. `--profile` keeps callgrind's files.
+One connection, one request after the other, RS256, 1 KiB from the service. What is counted is user space of the event loop between two dumps, so starting and
+warming up is not in it. Modes and thresholds are in thresholds.json; exit 1 where one is exceeded. `--profile` keeps callgrind's files.
 """
 import argparse, contextlib, http.client, json, os, pathlib, shutil, signal, socket, subprocess, sys, tempfile, threading, time
 
 HERE = pathlib.Path(__file__).resolve().parent
 WARM_UP, REQUESTS = 300, 1000
 ALLOCATORS = {"malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc"}
+RETAINS = {"swift_retain", "swift_retain_n", "swift_bridgeObjectRetain", "swift_bridgeObjectRetain_n", "swift_unownedRetainStrong", "swift_unownedRetain"}
 
 
 def free_ports(count):
@@ -70,18 +71,21 @@ def request(port, token, count):
 
 
 def counted(files):
-    """Instructions, and calls of allocators, in callgrind's files of one dump (one a thread)."""
-    instructions, allocations = 0, 0
+    """Instructions of the event loop (the busiest thread: callgrind writes a file for each), and its calls of allocators and of what counts references."""
+    counts = []
     for path in files:
-        called = ""
+        instructions, allocations, retains, called = 0, 0, 0, ""
         for line in path.read_text().splitlines():
             if line.startswith("totals:"):
-                instructions += int(line.split()[1])
+                instructions = int(line.split()[1])
             elif line.startswith("cfn="):
                 called = line[4:]
-            elif line.startswith("calls=") and called in ALLOCATORS:
-                allocations += int(line[6:].split()[0])
-    return instructions, allocations
+            elif line.startswith("calls="):
+                calls = int(line[6:].split()[0])
+                allocations += calls if called in ALLOCATORS else 0
+                retains += calls if called in RETAINS else 0
+        counts.append((instructions, allocations, retains))
+    return max(counts)
 
 
 class World:
@@ -142,10 +146,10 @@ class World:
             pathlib.Path(options.profile).mkdir(parents=True, exist_ok=True)
             for file in files:
                 shutil.copy(file, options.profile)
-        instructions, allocations = counted(files)
-        if not instructions:
-            sys.exit("callgrind has counted nothing")
-        return instructions / REQUESTS, allocations / REQUESTS
+        found = counted(files)
+        if 0 in found:
+            sys.exit(f"callgrind has counted nothing: {found}")
+        return [count / REQUESTS for count in found]
 
     def dump(self, process):
         subprocess.run(["callgrind_control", "--dump", str(process.pid)], check=True, capture_output=True)
@@ -175,10 +179,10 @@ def main():
                 if options.modes and mode not in options.modes:
                     continue
                 found = world.measure(mode, limits["settings"])
-                for what, count in zip(("instructions", "allocations"), found):
+                for what, count in zip(("instructions", "allocations", "retains"), found):
                     over = count > limits[what]
                     too_many |= over
-                    print(f"{mode}: {count:.1f} {what} a request, at most {limits[what]}{'   TOO MANY' if over else ''}", flush=True)
+                    print(f"{mode}: {count:.2f} {what} a request, at most {limits[what]}{'   TOO MANY' if over else ''}", flush=True)
         finally:
             world.end()
     sys.exit(1 if too_many else 0)
