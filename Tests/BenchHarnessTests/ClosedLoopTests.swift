@@ -120,7 +120,7 @@ struct ClosedLoopTests {
             plan.shapes = [RequestShape(method: "POST", target: "/a", fields: [.init("X-Kind", "Mixed")], body: Array("body".utf8))]
             let report = try await plan.report()
             #expect(report.errors.isEmpty && report.ok == report.requests && report.ok > 10, "\(report.errors)")
-            #expect(counter.requests == report.requests && counter.mostAtOnce == 5 && counter.connections == 2)
+            #expect(counter.requests == report.requests && (2...5).contains(counter.mostAtOnce) && counter.connections == 2)
             #expect(counter.heads == [["POST", "/a", "127.0.0.1:\(port)", isTLS ? "https" : "http", "Bearer the-token", "Mixed", "4"]])
         }
     }
