@@ -43,10 +43,15 @@ bench: packages
 
 # One target after the other: each brings servers of its own, and all at once would measure the machine.
 TEST_TARGETS := $(notdir $(wildcard Tests/*Tests))
+# Whole fleets and faults of Redis: one test after the other.
+TEST_GROUPS := Fleet RedisFault
 
 test: packages test-packages $(TEST_PYTHON)/ready
 	$(SWIFT) build --build-tests
-	@set -e; for target in $(TEST_TARGETS); do echo "== $$target"; $(SWIFT) test --skip-build --filter "^$$target\."; done
+	@set -e; for target in $(TEST_TARGETS); do echo "== $$target"; \
+		$(SWIFT) test --skip-build --filter "^$$target\." --skip '^IntegrationTests\.(Fleet|RedisFault)'; done
+	@set -e; for group in $(TEST_GROUPS); do echo "== $$group""Tests"; \
+		$(SWIFT) test --skip-build --no-parallel --filter "^IntegrationTests\.$$group"; done
 
 # Debian's selenium is for Debian's Python. Built as the tests are: what has been built for them is not built again.
 test-browser: packages browser-packages
