@@ -87,7 +87,8 @@ struct DrainTests {
         let upstream = try FakeServer.webSocketEcho()
         defer { upstream.stop() }
         var setup = GatewaySetup(upstream: upstream.port)
-        setup["shutdown"] = "{drain: 1s}"
+        // Long enough that a busy machine sees the gateway drain.
+        setup["shutdown"] = "{drain: 4s}"
         try await withGateway(setup) { gateway in
             let socket = try WebSocketPeer(gateway, token: gateway.login().access)
             #expect(socket.echoes("before"))

@@ -23,8 +23,10 @@ package struct GatewaySetup: Sendable {
         self["routes"] = "[{path: /public, upstream: legacy, auth: none}, {path: /, upstream: legacy}]"
     }
 
+    /// One that has been there for long (`growOld`), so that logouts are quick from the first on.
     package static func store(_ redis: RedisServer, _ more: String = "") -> String {
-        store(port: redis.port, more)
+        try? redis.growOld()
+        return store(port: redis.port, more)
     }
 
     /// - Parameter port: of a Redis, or of a relay to one.
