@@ -29,19 +29,6 @@ extension RedisClient {
         guard replies[0].errorCode == "NOSCRIPT" else { return replies }
         return try await callAll([script.bySource(keys, arguments)] + then)
     }
-
-    /// Runs a script for each of the calls, in one round trip, and in one more where Redis did not know it. Each run is atomic, all of them are not.
-    ///
-    /// - Returns: the reply to each call.
-    package nonisolated func runEach(
-        _ script: RedisScript, _ calls: [(keys: [[UInt8]], arguments: [[UInt8]])]
-    ) async throws(RedisFailure) -> [RedisReply] {
-        var replies = try await callAll(calls.map { script.byName($0.keys, $0.arguments) })
-        let unknown = replies.indices.filter { replies[$0].errorCode == "NOSCRIPT" }
-        let again = try await callAll(unknown.map { script.bySource(calls[$0].keys, calls[$0].arguments) })
-        for (index, reply) in zip(unknown, again) { replies[index] = reply }
-        return replies
-    }
 }
 
 extension RedisScript {

@@ -10,7 +10,7 @@ from tokens import SESSIONS_EACH, USERS
 BASE = "nginx-plain"
 LOAD_NAMES = {ONE: "one token", MANY: "10,000 tokens", COLD: "every token new"}
 GROUPS = {NOTHING: "Nothing checked", TOKEN: "Token", SESSION: "Token, and session in Redis"}
-BEGIN, END = "<!-- compare: begin, written by bench/compare/compare.py --readme -->", "<!-- compare: end -->"
+BEGIN, END = "<!-- compare: begin, replaced by bench/compare/compare.py --readme -->", "<!-- compare: end -->"
 
 
 def output(*command):

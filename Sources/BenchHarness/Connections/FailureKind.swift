@@ -35,4 +35,13 @@ package enum FailureKind: Int, CaseIterable, Sendable {
         default: .connect
         }
     }
+
+    /// Of what ends a connection below HTTP; nil: something else has.
+    static func ending(_ error: any Error) -> FailureKind? {
+        switch error {
+        case NIOSSLError.uncleanShutdown, is IOError: .reset
+        case is NIOSSLError, is BoringSSLError, is NIOSSLExtraError: .tls
+        default: nil
+        }
+    }
 }

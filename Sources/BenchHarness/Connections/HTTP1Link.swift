@@ -3,7 +3,6 @@
 
 import NIOCore
 import NIOPosix
-import NIOSSL
 import NIOTLS
 
 /// A connection that speaks HTTP/1.1, one request at a time. It opens once, and is gone when it has ended in any way.
@@ -132,11 +131,7 @@ final class HTTP1Link: Link, ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        switch error {
-        case NIOSSLError.uncleanShutdown: fault = .reset
-        case is NIOSSLError, is BoringSSLError, is NIOSSLExtraError: fault = .tls
-        default: fault = .reset
-        }
+        fault = FailureKind.ending(error) ?? .reset
         context.close(promise: nil)
     }
 }

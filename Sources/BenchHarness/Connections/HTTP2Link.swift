@@ -4,7 +4,6 @@
 import NIOCore
 import NIOHPACK
 import NIOHTTP2
-import NIOSSL
 
 /// A connection that speaks HTTP/2 (RFC 9113), several requests at a time. It stands directly above the codec and reads frames: a channel for
 /// each stream would cost more than the request.
@@ -197,15 +196,9 @@ final class HTTP2Link: Link, ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        switch error {
-        case NIOSSLError.uncleanShutdown: fault = .reset
-        case is NIOSSLError, is BoringSSLError, is NIOSSLExtraError: fault = .tls
-        case is IOError: fault = .reset
-        case let error as NIOHTTP2Errors.StreamError:
-            // The connection goes on.
-            return fail(error.streamID, .malformed)
-        default: fault = .malformed
-        }
+        // The connection goes on.
+        if let error = error as? NIOHTTP2Errors.StreamError { return fail(error.streamID, .malformed) }
+        fault = FailureKind.ending(error) ?? .malformed
         context.close(promise: nil)
     }
 }
