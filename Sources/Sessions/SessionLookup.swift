@@ -46,7 +46,7 @@ open class SessionWaiter {
     }
 
     // Its place among those that hold sessions of the same user; `UserSessions` alone changes it.
-    final var heldReference: SessionReference?
+    package final internal(set) var heldReference: SessionReference?
     final var nextHolder: SessionWaiter?
     final unowned(unsafe) var previousHolder: SessionWaiter?
 }

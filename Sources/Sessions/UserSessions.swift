@@ -9,7 +9,8 @@ public final class UserSessions {
     /// Whether its end is looked after, as something is open for long (`SessionLookup.watch`).
     var isWatched = false
 
-    private weak var lookup: SessionLookup?
+    /// Owned both ways as long as there are references. Not weak: retaining what has ever been referred to weakly costs five times as much.
+    private let lookup: SessionLookup
     private var references = 0
     private var first: SessionWaiter?
 
@@ -28,7 +29,7 @@ public final class UserSessions {
 
     func referenceGone() {
         references -= 1
-        if references == 0 { lookup?.forget(user) }
+        if references == 0 { lookup.forget(user) }
     }
 
     // MARK: Holders: a list through the holders themselves, so that holding allocates nothing and looks nothing up

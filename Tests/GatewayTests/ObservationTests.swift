@@ -11,14 +11,6 @@ import Tokens
 
 @Suite("Counters")
 struct ObservationCounterTests {
-    private func record(_ outcome: AccessRecord.Outcome, status: Int, milliseconds: Int64 = 3) -> AccessRecord {
-        var record = AccessRecord()
-        record.outcome = outcome
-        record.status = status
-        record.duration = .milliseconds(milliseconds)
-        return record
-    }
-
     private func lines(_ metrics: GatewayMetrics, _ start: String) -> [String] {
         metrics.text().split(separator: "\n").map(String.init).filter { $0.hasPrefix(start) }
     }
@@ -27,10 +19,10 @@ struct ObservationCounterTests {
     func requests() throws {
         let snapshot = try StageWorld(routes: [StageWorld.route("/a"), StageWorld.route("/")]).snapshot
         let counters = LoopCounters(snapshot: snapshot)
-        for _ in 0..<7 { counters.requestEnded(route: 0, record(.answered, status: 200), of: snapshot) }
-        for _ in 0..<4 { counters.requestEnded(route: 1, record(.rejected(.tokenMissing), status: 401), of: snapshot) }
-        counters.requestEnded(route: 1, record(.answered, status: 503), of: snapshot)
-        counters.requestEnded(route: -1, record(.rejected(.routeNotFound), status: 404), of: snapshot)
+        for _ in 0..<7 { counters.requestEnded(route: 0, .answered, status: 200, after: .milliseconds(3), of: snapshot) }
+        for _ in 0..<4 { counters.requestEnded(route: 1, .rejected(.tokenMissing), status: 401, after: .milliseconds(3), of: snapshot) }
+        counters.requestEnded(route: 1, .answered, status: 503, after: .milliseconds(3), of: snapshot)
+        counters.requestEnded(route: -1, .rejected(.routeNotFound), status: 404, after: .milliseconds(3), of: snapshot)
         #expect(
             lines(counters.metrics(), "portcullis_requests_total") == [
                 #"portcullis_requests_total{route="(none)",outcome="route_not_found"} 1"#,
@@ -52,10 +44,10 @@ struct ObservationCounterTests {
         let old = try StageWorld(routes: [StageWorld.route("/gone"), StageWorld.route("/stays")]).snapshot
         let new = try StageWorld(routes: [StageWorld.route("/stays"), StageWorld.route("/new")]).snapshot
         let counters = LoopCounters(snapshot: old)
-        for route in 0..<2 { counters.requestEnded(route: route, record(.answered, status: 200), of: old) }
+        for route in 0..<2 { counters.requestEnded(route: route, .answered, status: 200, after: .milliseconds(3), of: old) }
         counters.use(new)
-        counters.requestEnded(route: 0, record(.answered, status: 200), of: old)
-        for route in 0..<2 { counters.requestEnded(route: route, record(.answered, status: 200), of: new) }
+        counters.requestEnded(route: 0, .answered, status: 200, after: .milliseconds(3), of: old)
+        for route in 0..<2 { counters.requestEnded(route: route, .answered, status: 200, after: .milliseconds(3), of: new) }
         counters.upstreamAnswered(0, after: .milliseconds(1), of: old)
         counters.upstreamAnswered(-1, after: .milliseconds(1), of: new)
         let counts = counters.metrics().requests.map { "\($0.key.first) \($0.value)" }.sorted()
@@ -68,7 +60,7 @@ struct ObservationCounterTests {
         let snapshot = try StageWorld().snapshot
         let counters = LoopCounters(snapshot: snapshot)
         for milliseconds: Int64 in [0, 1, 3, 100, 60_000] {
-            counters.requestEnded(route: 0, record(.answered, status: 200, milliseconds: milliseconds), of: snapshot)
+            counters.requestEnded(route: 0, .answered, status: 200, after: .milliseconds(milliseconds), of: snapshot)
         }
         let found = lines(counters.metrics(), "portcullis_request_duration_seconds")
         for line in [
@@ -115,7 +107,7 @@ struct ObservationCounterTests {
         var sum = GatewayMetrics()
         for _ in 0..<3 {
             let counters = LoopCounters(snapshot: snapshot)
-            counters.requestEnded(route: 0, record(.answered, status: 200), of: snapshot)
+            counters.requestEnded(route: 0, .answered, status: 200, after: .milliseconds(3), of: snapshot)
             counters.connectionOpened()
             sum.add(counters.metrics())
         }
@@ -126,7 +118,7 @@ struct ObservationCounterTests {
     func escapes() throws {
         let snapshot = try StageWorld(routes: [StageWorld.route("/a\"b\\c\nd")]).snapshot
         let counters = LoopCounters(snapshot: snapshot)
-        counters.requestEnded(route: 0, record(.answered, status: 200), of: snapshot)
+        counters.requestEnded(route: 0, .answered, status: 200, after: .milliseconds(3), of: snapshot)
         #expect(counters.metrics().text().contains(#"route="/a\"b\\c\nd""#))
     }
 }
@@ -169,7 +161,7 @@ private final class Pipe {
 
 @Suite("The access log")
 struct ObservationAccessLogTests {
-    private func line(_ request: StageRequest, route: Int = 0, change: (inout AccessRecord) throws -> Void = { _ in }) throws -> (
+    private func line(_ request: StageRequest, of identity: RememberedToken? = nil, route: Int = 0, change: (inout AccessRecord) throws -> Void = { _ in }) throws -> (
         text: String, json: JSONObject
     ) {
         let pipe = try Pipe()
@@ -185,7 +177,7 @@ struct ObservationAccessLogTests {
             record.describe(head, bytes, client: nil, peer: peer)
         }
         try change(&record)
-        buffer.append(record, snapshot: snapshot, route: route)
+        buffer.append(record, identity, snapshot: snapshot, route: route)
         buffer.flush()
         writer.flush()
         let text = pipe.read()
@@ -198,9 +190,8 @@ struct ObservationAccessLogTests {
         let world = try StageWorld()
         let identity = try world.remembered(world.token(session: "0123456789abcdef"))
         let request = StageRequest("GET /orders?secret=1 HTTP/1.1", [("X-Request-Id", "request-1234"), ("Authorization", "Bearer secret")])
-        let (text, json) = try line(request) { record in
+        let (text, json) = try line(request, of: identity) { record in
             record.status = 200
-            record.identity = identity
             record.requestBytes = 7
             record.responseBytes = 1234
             record.duration = .microseconds(12_345)
@@ -270,7 +261,7 @@ struct ObservationAccessLogTests {
         let loop = EmbeddedEventLoop()
         let buffer = AccessLogBuffer(writer, eventLoop: loop)
         let snapshot = try StageWorld().snapshot
-        for _ in 0..<3 { buffer.append(AccessRecord(), snapshot: snapshot, route: 0) }
+        for _ in 0..<3 { buffer.append(AccessRecord(), nil, snapshot: snapshot, route: 0) }
         loop.advanceTime(by: .milliseconds(99))
         writer.flush()
         #expect(pipe.read().isEmpty)
@@ -286,7 +277,7 @@ struct ObservationAccessLogTests {
         let buffer = AccessLogBuffer(writer, eventLoop: EmbeddedEventLoop())
         let snapshot = try StageWorld().snapshot
         pipe.grow()
-        for _ in 0..<500 { buffer.append(AccessRecord(), snapshot: snapshot, route: 0) }
+        for _ in 0..<500 { buffer.append(AccessRecord(), nil, snapshot: snapshot, route: 0) }
         writer.flush()
         #expect(pipe.read().split(separator: "\n").count >= 64)
     }

@@ -15,9 +15,8 @@ import NIOSSL
 ///
 /// Enforced: one exchange at a time, in order; bytes after a refused head are never looked at; at most `readAhead` bytes
 /// are held of what is not yet wanted, then reading stops. Confined to its loop.
-final class HTTP1Connection: Downstream, ChannelDuplexHandler {
+final class HTTP1Connection: Downstream, ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
-    typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
     /// Bytes held of pipelined requests or a body that the upstream does not take yet, before reading stops. As much as one read gives.
@@ -36,10 +35,12 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
         case none, counted(left: Int64), chunked
     }
 
-    unowned let loop: GatewayLoop
+    /// Which knows its connections: an owner both ways, until the connection is removed.
+    let loop: GatewayLoop
     private let listener: ListenerState
     private let isSecure: Bool
     var context: ChannelHandlerContext?
+    private var writer: SocketWriter?
     private(set) var exchange: Exchange!
     var phase = Phase.head
     var body = Body.none
@@ -50,7 +51,6 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
     var scanned = 0
     var discarded = 0
     private var readsPaused = false
-    private var readPending = false
     /// The client takes what is written to it: else no further request of it is begun.
     private var canWrite = true
     /// The client may send no further request on this connection.
@@ -82,6 +82,7 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
+        writer = SocketWriter(context, isSecure: isSecure)
         let peer = PeerAddress(context.channel.remoteAddress)
         exchange = Exchange(loop: loop, downstream: self, peer: peer, isSecure: isSecure)
         opened = loop.now
@@ -94,6 +95,7 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
 
     func handlerRemoved(context: ChannelHandlerContext) {
         self.context = nil
+        writer = nil
         timer?.cancel()
         timer = nil
         loop.remove(self)
@@ -120,18 +122,11 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
 
     // MARK: Reading
 
-    func read(context: ChannelHandlerContext) {
-        if readsPaused { readPending = true } else { context.read() }
-    }
-
     private func updateReading() {
         let paused = inbound.readableBytes >= Self.readAhead && !takesAll
         guard paused != readsPaused else { return }
         readsPaused = paused
-        if !paused, readPending {
-            readPending = false
-            context?.read()
-        }
+        try? context?.channel.syncOptions?.setOption(.autoRead, value: !paused)
     }
 
     /// Whether nothing of what comes has to wait.
@@ -196,11 +191,11 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
 
     // MARK: Downstream
 
-    override func write(_ bytes: ByteBuffer) { context?.write(wrapOutboundOut(bytes), promise: nil) }
+    override func write(_ bytes: ByteBuffer) { writer?.write(bytes) }
 
-    override func flush() { context?.flush() }
+    override func flush() { writer?.flush() }
 
-    override var isWritable: Bool { context?.channel.isWritable ?? false }
+    override var isWritable: Bool { writer?.isWritable ?? false }
 
     override func endsWithAnswer(refused: Bool) -> Bool {
         isLast || loop.isDraining || (phase == .body && !(refused && canDiscard))
@@ -245,6 +240,7 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
         inbound = loop.noBytes
         lingerUntil = loop.now + (patience ?? loop.snapshot.limits.streamIdleTimeout)
         updateReading()
+        flush()
         guard let context else { return }
         let written = context.eventLoop.makePromise(of: Void.self)
         written.futureResult.assumeIsolated().whenComplete { [self] _ in
@@ -259,7 +255,7 @@ final class HTTP1Connection: Downstream, ChannelDuplexHandler {
     override func cut() {
         guard phase != .closed, let context else { return }
         phase = .closed
-        context.flush()
+        flush()
         // A reset and not an end: a body that is delimited by the connection's end must not look whole.
         (context.channel as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenFailure { _ in }
         // Below TLS, whose own farewell would say that it was whole.

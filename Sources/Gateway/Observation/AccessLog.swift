@@ -52,8 +52,10 @@ final class AccessLogBuffer {
     }
 
     /// A request has ended now.
-    func append(_ record: AccessRecord, snapshot: Snapshot, route: Int) {
-        write(record, snapshot.route(route))
+    ///
+    /// - Parameter identity: whose request it was; nil for an anonymous one.
+    func append(_ record: AccessRecord, _ identity: RememberedToken?, snapshot: Snapshot, route: Int) {
+        write(record, identity, snapshot.route(route))
         lines += 1
         if batch.readableBytes >= Self.batchBytes { return flush() }
         guard !isScheduled else { return }
@@ -71,9 +73,9 @@ final class AccessLogBuffer {
         batch = allocator.buffer(capacity: Self.batchBytes)
     }
 
-    private func write(_ record: AccessRecord, _ route: Route?) {
+    private func write(_ record: AccessRecord, _ identity: RememberedToken?, _ route: Route?) {
         let names = route.map { JSONText.upperBound($0.name) + JSONText.upperBound($0.upstreamName) } ?? 0
-        let limit = record.text.count + (record.identity?.logMembers.count ?? 0) + names + Self.lineBytes
+        let limit = record.text.count + (identity?.logMembers.count ?? 0) + names + Self.lineBytes
         HeadWriter.write(into: &batch, limit: limit) { line in
             line.add("{\"time\":\"")
             line.add(&clock)
@@ -100,7 +102,7 @@ final class AccessLogBuffer {
             } else {
                 line.add(",\"route\":null,\"upstream\":null,")
             }
-            if let identity = record.identity { line.add(identity.logMembers) } else { line.add("\"user\":null,\"session\":null") }
+            if let identity { line.add(identity.logMembers) } else { line.add("\"user\":null,\"session\":null") }
             line.add(",\"request_bytes\":")
             line.add(number: record.requestBytes)
             line.add(",\"response_bytes\":")

@@ -77,8 +77,6 @@ struct AccessRecord {
     var duration = TimeAmount.zero
     /// From the request's end to the answer's head.
     var upstreamDuration: TimeAmount?
-    /// Whose request it was; nil for an anonymous one.
-    var identity: RememberedToken?
     /// JSON members of what the client asked for, ready for the line.
     private(set) var text: [UInt8] = []
 
@@ -93,7 +91,6 @@ struct AccessRecord {
         responseBytes = 0
         duration = .zero
         upstreamDuration = nil
-        identity = nil
         text.removeAll(keepingCapacity: text.capacity <= Self.keptCapacity)
     }
 

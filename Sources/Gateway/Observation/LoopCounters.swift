@@ -78,11 +78,11 @@ final class LoopCounters {
     func requestBegan() { activeRequests += 1 }
 
     /// - Parameter snapshot: the one that the request began with; a reload may have come since.
-    func requestEnded(route: Int, _ record: AccessRecord, of snapshot: Snapshot) {
+    func requestEnded(route: Int, _ outcome: AccessRecord.Outcome, status: Int, after duration: TimeAmount, of snapshot: Snapshot) {
         activeRequests -= 1
         let slot = routeSlot(route, of: snapshot)
-        requests[slot * AccessRecord.Outcome.ordinals + record.outcome.ordinal(status: record.status)] += 1
-        requestDurations[slot].add(record.duration)
+        requests[slot * AccessRecord.Outcome.ordinals + outcome.ordinal(status: status)] += 1
+        requestDurations[slot].add(duration)
     }
 
     func upstreamAnswered(_ upstream: Int, after duration: TimeAmount, of snapshot: Snapshot) {

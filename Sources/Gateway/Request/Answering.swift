@@ -24,6 +24,7 @@ extension Exchange {
         lastByte = loop.now
         record.status = head.status
         record.upstreamDuration = lastByte - sent
+        let snapshot = snapshot
         loop.counters.upstreamAnswered(snapshot.upstreamIndex(route), after: lastByte - sent, of: snapshot)
         clientFraming = head.framing
         if minorVersion == 0 {

@@ -141,6 +141,7 @@ final class Exchange: SessionWaiter {
     }
 
     private func judge(_ head: RequestHead, _ bytes: UnsafeRawBufferPointer) -> Verdict {
+        let snapshot = snapshot
         let client = snapshot.view(head, bytes, peer: peer, isSecure: isSecure)
         let correlation = loop.ids.correlate(head, bytes)
         record.begin(correlation.requestID)
@@ -223,6 +224,7 @@ final class Exchange: SessionWaiter {
     private func authenticate(
         _ head: RequestHead, _ bytes: UnsafeRawBufferPointer, _ route: Route, _ client: ClientView
     ) -> Result<RememberedToken, Rejection> {
+        let snapshot = snapshot
         switch snapshot.credentials.find(head, bytes) {
         case .none: return .failure(.tokenMissing)
         case .ambiguous: return .failure(.tokenAmbiguous)

@@ -137,19 +137,25 @@ final class TokenCache {
     /// Two words at a time through a 128-bit product, as wyhash does; the seeds, which nobody outside knows, keep anybody from making
     /// tokens that meet in one bucket.
     private func hash(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
-        var state = seeds.0 ^ UInt64(bytes.count)
-        var offset = 0
-        while offset + 16 <= bytes.count {
-            let first = bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-            let second = bytes.loadUnaligned(fromByteOffset: offset + 8, as: UInt64.self)
-            state = Self.mix(first ^ seeds.1, second ^ state)
-            offset += 16
-        }
+        let count = bytes.count, seeds = seeds
+        var state = seeds.0 ^ UInt64(count)
         var first: UInt64 = 0
         var second: UInt64 = 0
-        for index in offset..<bytes.count {
-            let shift = UInt64(index - offset) * 8
-            if shift < 64 { first |= UInt64(bytes[index]) << shift } else { second |= UInt64(bytes[index]) << (shift - 64) }
+        if count >= 16, let start = bytes.baseAddress {
+            // The last sixteen bytes are a step of their own, whether or not some have been in the one before.
+            let last = start + (count - 16)
+            var next = start
+            while next < last {
+                state = Self.mix(next.loadUnaligned(as: UInt64.self) ^ seeds.1, (next + 8).loadUnaligned(as: UInt64.self) ^ state)
+                next += 16
+            }
+            first = last.loadUnaligned(as: UInt64.self)
+            second = (last + 8).loadUnaligned(as: UInt64.self)
+        } else {
+            for index in 0..<count {
+                let shift = UInt64(index & 7) * 8
+                if index < 8 { first |= UInt64(bytes[index]) << shift } else { second |= UInt64(bytes[index]) << shift }
+            }
         }
         return Self.mix(Self.mix(first ^ seeds.1, second ^ state) ^ seeds.0, 0x9e37_79b9_7f4a_7c15)
     }

@@ -18,8 +18,8 @@ extension Exchange {
 
     /// Whether the upstream may be told, and the client may hear, another byte. A process that was stopped for a while finds here that it was.
     var mayGoOn: Bool {
-        guard let reference = remembered?.reference else { return true }
-        return loop.lookup.isFresh(reference) || isWithinGrace
+        guard let heldReference else { return true }
+        return loop.lookup.isFresh(heldReference) || isWithinGrace
     }
 
     /// While the store is silent: whether the route lets the exchange go on all the same.
@@ -138,13 +138,12 @@ extension Exchange {
         guard state != .idle, state != .ended else { return }
         state = .idle
         ticket &+= 1
+        let snapshot = snapshot
         record.duration = loop.now - asked
-        record.identity = remembered
-        loop.counters.requestEnded(route: route, record, of: snapshot)
-        if snapshot.accessLog { loop.accessLog?.append(record, snapshot: snapshot, route: route) }
+        loop.counters.requestEnded(route: route, record.outcome, status: record.status, after: record.duration, of: snapshot)
+        if snapshot.accessLog { loop.accessLog?.append(record, remembered, snapshot: snapshot, route: route) }
         loop.lookup.release(self)
         remembered = nil
-        record.identity = nil
         pool = nil
         anonymousHead = nil
         loop.recycle(upstreamHead)

@@ -15,9 +15,8 @@ import NIOSSL
 /// Enforced: bytes while nobody asked close it (an answer that nobody asked for poisons no one); an answer that breaks
 /// off is told as such; after an answer that could not be read to its end the connection is never used again.
 /// Confined to its loop.
-final class UpstreamConnection: ChannelDuplexHandler {
+final class UpstreamConnection: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
-    typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
     enum Phase {
@@ -26,8 +25,9 @@ final class UpstreamConnection: ChannelDuplexHandler {
 
     let endpoint: Int
     let pool: UpstreamPool
-    unowned let loop: GatewayLoop
-    var context: ChannelHandlerContext?
+    let loop: GatewayLoop
+    private(set) var context: ChannelHandlerContext?
+    private var writer: SocketWriter?
     var exchange: Exchange?
     var phase = Phase.idle
     var inbound: ByteBuffer
@@ -38,8 +38,7 @@ final class UpstreamConnection: ChannelDuplexHandler {
     /// Something of the exchange's answer has come.
     private var hasAnswered = false
     private var wasCounted = false
-    var readsPaused = false
-    var readPending = false
+    private(set) var readsPaused = false
     var idleSince = NIODeadline.uptimeNanoseconds(0)
 
     init(endpoint: Int, pool: UpstreamPool, loop: GatewayLoop) {
@@ -50,10 +49,10 @@ final class UpstreamConnection: ChannelDuplexHandler {
     }
 
     var isReusable: Bool {
-        if case .idle = phase { context?.channel.isActive ?? false } else { false }
+        if case .idle = phase { writer?.isActive ?? false } else { false }
     }
 
-    var isWritable: Bool { context?.channel.isWritable ?? false }
+    var isWritable: Bool { writer?.isWritable ?? false }
 
     // MARK: Opening and ending
 
@@ -65,11 +64,22 @@ final class UpstreamConnection: ChannelDuplexHandler {
         context?.close(promise: nil)
     }
 
-    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+    func handlerAdded(context: ChannelHandlerContext) { use(context) }
 
-    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+    /// Where a name has several addresses, several sockets are tried with this one handler: `context` is of the one that has connected.
+    func use(_ context: ChannelHandlerContext) {
+        self.context = context
+        writer = SocketWriter(context, isSecure: pool.plan.configuration.tls != nil)
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        guard self.context === context else { return }
+        self.context = nil
+        writer = nil
+    }
 
     func channelInactive(context: ChannelHandlerContext) {
+        guard self.context === context else { return }
         let before = phase
         phase = .closed
         let exchange = self.exchange
@@ -112,12 +122,12 @@ final class UpstreamConnection: ChannelDuplexHandler {
         keepsAlive = false
         hasAnswered = false
         scanned = 0
-        context?.write(wrapOutboundOut(head), promise: nil)
+        writer?.write(head)
     }
 
-    func write(_ bytes: ByteBuffer) { context?.write(wrapOutboundOut(bytes), promise: nil) }
+    func write(_ bytes: ByteBuffer) { writer?.write(bytes) }
 
-    func flush() { context?.flush() }
+    func flush() { writer?.flush() }
 
     /// The exchange no longer wants its answer, which cannot be read to its end on the quiet: the connection goes with it.
     func detach() {
@@ -143,6 +153,7 @@ final class UpstreamConnection: ChannelDuplexHandler {
     func closeAfterWrites() {
         exchange = nil
         phase = .closed
+        flush()
         guard let context else { return }
         let written = context.eventLoop.makePromise(of: Void.self)
         let eventLoop = context.eventLoop.assumeIsolated()
@@ -161,18 +172,14 @@ final class UpstreamConnection: ChannelDuplexHandler {
 
     // MARK: Reading, with back-pressure
 
-    func pauseReading() { readsPaused = true }
+    func pauseReading() { read(false) }
 
-    func resumeReading() {
-        readsPaused = false
-        if readPending {
-            readPending = false
-            context?.read()
-        }
-    }
+    func resumeReading() { read(true) }
 
-    func read(context: ChannelHandlerContext) {
-        if readsPaused { readPending = true } else { context.read() }
+    private func read(_ goesOn: Bool) {
+        guard readsPaused == goesOn else { return }
+        readsPaused = !goesOn
+        try? context?.channel.syncOptions?.setOption(.autoRead, value: goesOn)
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {

@@ -65,7 +65,7 @@ final class UpstreamConnector: Sendable {
         }
         opened.assumeIsolated().whenComplete { result in
             switch result {
-            case .success: opening.connected()
+            case .success(let channel): opening.connected(channel)
             case .failure(let error): opening.finish(Self.fault(of: error), connectionReason(error))
             }
         }
@@ -97,8 +97,9 @@ private final class Opening {
         self.completion = completion
     }
 
-    func connected() {
+    func connected(_ channel: any Channel) {
         isConnected = true
+        if let context = try? channel.pipeline.syncOperations.context(handler: connection) { connection.use(context) }
         succeedIfReady()
     }
 

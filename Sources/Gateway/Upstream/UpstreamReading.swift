@@ -125,14 +125,13 @@ extension UpstreamConnection {
         let reusable = keepsAlive && unread == 0 && exchange.requestIsComplete
         if reusable {
             phase = .idle
-            readsPaused = false
             inbound = loop.noBytes
         } else {
             phase = .closed
         }
         // First, so that a pipelined request that begins now finds it.
         if reusable {
-            if readPending { resumeReading() }
+            resumeReading()
             pool.give(back: self)
         } else {
             context?.close(promise: nil)
