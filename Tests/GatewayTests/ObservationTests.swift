@@ -161,7 +161,9 @@ private final class Pipe {
 
 @Suite("The access log")
 struct ObservationAccessLogTests {
-    private func line(_ request: StageRequest, of identity: RememberedToken? = nil, route: Int = 0, change: (inout AccessRecord) throws -> Void = { _ in }) throws -> (
+    private func line(
+        _ request: StageRequest, of identity: RememberedToken? = nil, route: Int = 0, change: (inout AccessRecord) throws -> Void = { _ in }
+    ) throws -> (
         text: String, json: JSONObject
     ) {
         let pipe = try Pipe()
