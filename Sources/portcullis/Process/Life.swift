@@ -63,6 +63,7 @@ extension GatewayProcess {
             logger.notice(
                 "Listening",
                 metadata: ["version": "\(Version.text)", "listeners": "\(plan.gateway.listeners.map(\.name).joined(separator: " "))"])
+            ProgramPages.letGoOfStart()
         }
 
         /// Returns after the drain.
