@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Portcullis authors
 
 import NIOCore
+import NIOEmbedded
 import NIOSSL
 import TestSupport
 import Testing
@@ -18,6 +19,22 @@ struct UpstreamPoolTests {
             for _ in 0..<4 { try await world.exchange() }
             #expect(try await world.statuses == ["200", "200", "200", "200"])
             #expect(server.acceptedConnections == 1)
+        }
+    }
+
+    @Test("Of the sockets that are tried for a name's addresses, the one that has connected is written to, whichever was tried last")
+    func severalAddresses() async throws {
+        try await PoolWorld.run([1]) { world in
+            try await world.on { world in
+                let connection = UpstreamConnection(endpoint: 0, pool: world.loop.pool(0), loop: world.loop)
+                let winner = EmbeddedChannel(), other = EmbeddedChannel()
+                for channel in [winner, other] { try channel.pipeline.syncOperations.addHandler(connection) }
+                connection.use(try winner.pipeline.syncOperations.context(handler: connection))
+                _ = try other.finish()
+                connection.write(ByteBuffer(string: "request"))
+                connection.flush()
+                #expect(try winner.readOutbound(as: ByteBuffer.self) == ByteBuffer(string: "request"))
+            }
         }
     }
 
