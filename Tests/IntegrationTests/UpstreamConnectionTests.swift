@@ -45,6 +45,43 @@ struct UpstreamConnectionTests {
         }
     }
 
+    @Test("a body that breaks while its connection to the upstream is being made costs no place there")
+    func brokenWhileConnecting() async throws {
+        let upstream = try FakeServer.echo()
+        defer { upstream.stop() }
+        var setup = GatewaySetup(endpoints: [upstream.port], "max_connections: 1, connect_timeout: 2s")
+        setup["workers"] = "1"
+        try await withGateway(setup) { gateway in
+            for _ in 0..<3 {
+                let client = try HTTPConnection(port: gateway.port)
+                client.socket.write(HTTPConnection.head("POST", "/public", [("Transfer-Encoding", "chunked")]) + "ZZ\r\n")
+                #expect(try client.answer().status == 400)
+                #expect(try gateway.get("/public").status == 200)
+            }
+        }
+    }
+
+    @Test("the body of a request that has waited behind another one goes on to the upstream, though reading had stopped before it")
+    func pipelinedBody() async throws {
+        let upstream = try ReleasedUpstream()
+        defer { upstream.stop() }
+        try await withGateway(GatewaySetup(endpoints: [upstream.port], "max_connections: 1")) { gateway in
+            let client = try HTTPConnection(port: gateway.port)
+            let size = 4 << 20
+            client.socket.write(HTTPConnection.head("GET", "/public/late", []))
+            try await eventually("the first is with the upstream") { upstream.waiting == 1 }
+            let socket = client.socket
+            Thread.detachNewThread {
+                let body = String(size, radix: 16) + "\r\n" + String(repeating: "x", count: size) + "\r\n0\r\n\r\n"
+                socket.write(HTTPConnection.head("POST", "/public/late", [("Transfer-Encoding", "chunked")]) + body)
+            }
+            try await eventually("the gateway has stopped reading") { try SocketTable.unread(at: gateway.port) > 0 }
+            upstream.release()
+            #expect(try client.answer().text == "first-last")
+            #expect(try client.answer(to: "POST").text == "first-last")
+        }
+    }
+
     @Test("a connection is used again, and closed when it has been idle for idle_timeout")
     func idle() async throws {
         let upstream = try ScriptedUpstream { _, _ in .answer }

@@ -162,6 +162,7 @@ final class HTTP1Connection: Downstream, ChannelInboundHandler {
         if canWrite {
             exchange.clientBecameWritable()
             process()
+            exchange.flushToUpstream()
         }
         context.fireChannelWritabilityChanged()
     }
@@ -220,7 +221,11 @@ final class HTTP1Connection: Downstream, ChannelInboundHandler {
         case .head, .discarding, .tunnel, .closing, .closed:
             return
         }
-        if inbound.readableBytes > 0 { process() }
+        if inbound.readableBytes > 0 {
+            process()
+            // With no read to follow that would do it.
+            exchange.flushToUpstream()
+        }
         if !isProcessing { updateReading() }
     }
 

@@ -74,12 +74,19 @@ final class UpstreamConnection: ChannelInboundHandler {
 
     func handlerRemoved(context: ChannelHandlerContext) {
         guard self.context === context else { return }
+        // A socket that is closed while it is being told that it has connected was never active for NIO, and so does not become inactive.
+        ended()
         self.context = nil
         writer = nil
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        guard self.context === context else { return }
+        if self.context === context { ended() }
+        context.fireChannelInactive()
+    }
+
+    /// The connection is over: the pool has its place again, and who waits for an answer hears that none comes. Once.
+    private func ended() {
         let before = phase
         phase = .closed
         let exchange = self.exchange
@@ -96,10 +103,10 @@ final class UpstreamConnection: ChannelInboundHandler {
             case .idle, .head, .closed: exchange.upstreamFailed(hasAnswered ? .brokenHead : .reset)
             }
         }
-        context.fireChannelInactive()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        guard self.context === context else { return context.close(promise: nil) }
         // What has been read is still delivered (an answer before a reset); the end itself comes as channelInactive.
         switch phase {
         case .untilClose, .tunnel:

@@ -43,11 +43,12 @@ final class SocketWriter {
 
     func write(_ bytes: ByteBuffer) {
         guard socket >= 0 else { return context.write(NIOAny(bytes), promise: nil) }
-        if let held {
-            isGathering = true
-            context.write(NIOAny(held), promise: nil)
-        }
+        let before = held
         held = bytes
+        if let before {
+            isGathering = true
+            context.write(NIOAny(before), promise: nil)
+        }
     }
 
     func flush() {
