@@ -16,7 +16,10 @@ package struct RedisCommand: Sendable, Equatable {
         precondition(!arguments.isEmpty, "a command has a name: Redis skips an empty one without a reply")
         // hiredis takes an array of pointers: all arguments are laid out in one block (never empty, so that it has an address), and pointed into.
         let lengths = arguments.map(\.count)
-        let block = Array(arguments.joined()) + [0]
+        var block: [UInt8] = []
+        block.reserveCapacity(lengths.reduce(1, +))
+        for argument in arguments { block.append(contentsOf: argument) }
+        block.append(0)
         bytes = block.withUnsafeBytes { block in
             var start = block.baseAddress?.assumingMemoryBound(to: CChar.self)
             var pointers: [UnsafePointer<CChar>?] = []

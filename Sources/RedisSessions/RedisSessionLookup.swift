@@ -75,8 +75,8 @@ final class RedisSessionLookup: SessionLookup {
         super.init(eventLoop: eventLoop)
     }
 
-    override func reference(user: UserID, session: String, kind: SessionKind, issuedAt: Int64?) -> SessionReference {
-        RedisSessionReference(sessions: sessions(of: user), session: session, kind: kind, issuedAt: issuedAt, keys: keys)
+    override func makeReference(_ sessions: UserSessions, session: String, kind: SessionKind, issuedAt: Int64?) -> SessionReference {
+        RedisSessionReference(sessions: sessions, session: session, kind: kind, issuedAt: issuedAt, keys: keys)
     }
 
     override func ask(_ reference: SessionReference, _ waiter: SessionWaiter) {

@@ -5,17 +5,30 @@
 /// that nothing that a client sends reaches a key as it is, and different names never share one.
 package enum KeyEncoding {
     package static func append(_ text: some Sequence<UInt8>, to key: inout [UInt8]) {
+        // Most need no encoding, and are copied as they are.
+        let isDone = text.withContiguousStorageIfAvailable { bytes in
+            guard bytes.allSatisfy(isPlain) else { return false }
+            key.append(contentsOf: bytes)
+            return true
+        }
+        if isDone == true { return }
         for byte in text {
-            switch byte {
-            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
-                UInt8(ascii: "."),
-                UInt8(ascii: "_"), UInt8(ascii: "@"), UInt8(ascii: "-"):
+            if isPlain(byte) {
                 key.append(byte)
-            default:
+            } else {
                 key.append(UInt8(ascii: "%"))
                 key.append(digit(byte >> 4))
                 key.append(digit(byte & 15))
             }
+        }
+    }
+
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+            UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "@"), UInt8(ascii: "-"):
+            true
+        default: false
         }
     }
 

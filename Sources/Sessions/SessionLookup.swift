@@ -74,9 +74,17 @@ open class SessionLookup {
         self.eventLoop = eventLoop
     }
 
-    /// Prepares the question once for a verified token.
-    open func reference(user: UserID, session: String, kind: SessionKind, issuedAt: Int64?) -> SessionReference {
-        SessionReference(sessions: sessions(of: user), session: session, kind: kind, issuedAt: issuedAt)
+    /// The question for a verified token: that of another one which asks the same and is still in use, else a new one. So a session whose
+    /// token was renewed is not asked for anew where its answer is remembered.
+    public final func reference(user: UserID, session: String, kind: SessionKind, issuedAt: Int64?) -> SessionReference {
+        let sessions = sessions(of: user)
+        return sessions.reference(asking: SessionQuestionKey(session: session, kind: kind, issuedAt: issuedAt))
+            ?? makeReference(sessions, session: session, kind: kind, issuedAt: issuedAt)
+    }
+
+    /// Prepares a question.
+    open func makeReference(_ sessions: UserSessions, session: String, kind: SessionKind, issuedAt: Int64?) -> SessionReference {
+        SessionReference(sessions: sessions, session: session, kind: kind, issuedAt: issuedAt)
     }
 
     /// Asks; `waiter` is kept until it has been answered.

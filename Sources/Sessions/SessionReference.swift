@@ -29,21 +29,20 @@ public struct UserID: Hashable, Sendable {
     }
 
     public static func == (one: UserID, other: UserID) -> Bool {
-        one.name.utf8.elementsEqual(other.name.utf8) && one.namespace.utf8.elementsEqual(other.namespace.utf8)
+        ExactText(one.name) == ExactText(other.name) && ExactText(one.namespace) == ExactText(other.namespace)
     }
 
     public func hash(into hasher: inout Hasher) {
-        for byte in namespace.utf8 { hasher.combine(byte) }
-        hasher.combine(UInt8(ascii: "/"))
-        for byte in name.utf8 { hasher.combine(byte) }
+        hasher.combine(ExactText(namespace))
+        hasher.combine(ExactText(name))
     }
 
     /// How upstreams and people see it: `user`, or `namespace/user`.
     package var display: String { namespace.isEmpty ? name : "\(namespace)/\(name)" }
 }
 
-/// One session as a token names it: whom to ask about. Made once for each verified token, by the lookup that will be
-/// asked (`SessionLookup.reference`), so that a store can keep the prepared question in a subclass.
+/// One session as tokens name it: whom to ask about. Made by the lookup that will be asked (`SessionLookup.reference`), so that a store can keep
+/// the prepared question in a subclass; tokens that ask the same share one, and so what was answered.
 ///
 /// Confined to the event loop of the lookup that made it; immutable but for what that lookup notes in it.
 open class SessionReference {
@@ -51,11 +50,15 @@ open class SessionReference {
     package final let sessions: UserSessions
     package final let session: String
     package final let kind: SessionKind
-    /// The token's `iat` rounded down, Unix seconds; nil without one. Matters for `revocable` alone.
+    /// The token's `iat` rounded down, Unix seconds; nil without one, and for `registered`, where it does not matter.
     package final let issuedAt: Int64?
     /// When the lookup last noted that the session was used, and in which of its turns it last looked whether to. The lookup's own.
     package final var notedAt: UnixMilliseconds = 0
     package final var notedTurn: UInt64 = 0
+
+    // Its place among those of the same user; `UserSessions` alone changes it.
+    final unowned(unsafe) var nextReference: SessionReference?
+    final unowned(unsafe) var previousReference: SessionReference?
 
     package final var user: UserID { sessions.user }
 
@@ -63,25 +66,29 @@ open class SessionReference {
         self.sessions = sessions
         self.session = session
         self.kind = kind
-        self.issuedAt = issuedAt
-        sessions.referenceMade()
+        self.issuedAt = kind == .revocable ? issuedAt : nil
+        sessions.add(self)
     }
 
     /// Whether both ask the same: all tokens of a registered session do, of a revocable one those of one time.
     package final func asksTheSame(as other: SessionReference) -> Bool { question == other.question }
 
-    final var question: SessionQuestionKey {
-        SessionQuestionKey(session: ExactText(session), kind: kind, issuedAt: kind == .revocable ? issuedAt : nil)
-    }
+    final var question: SessionQuestionKey { SessionQuestionKey(session: session, kind: kind, issuedAt: issuedAt) }
 
-    deinit { sessions.referenceGone() }
+    deinit { sessions.remove(self) }
 }
 
 /// What one user's references are told apart by.
 struct SessionQuestionKey: Hashable {
-    var session: ExactText
-    var kind: SessionKind
-    var issuedAt: Int64?
+    let session: ExactText
+    let kind: SessionKind
+    let issuedAt: Int64?
+
+    init(session: String, kind: SessionKind, issuedAt: Int64?) {
+        self.session = ExactText(session)
+        self.kind = kind
+        self.issuedAt = kind == .revocable ? issuedAt : nil
+    }
 }
 
 @available(*, unavailable)

@@ -11,7 +11,8 @@ public final class UserSessions {
 
     /// Owned both ways as long as there are references. Not weak: retaining what has ever been referred to weakly costs five times as much.
     private let lookup: SessionLookup
-    private var references = 0
+    /// The one that was made last.
+    private unowned(unsafe) var latest: SessionReference?
     private var first: SessionWaiter?
 
     init(_ user: UserID, lookup: SessionLookup) {
@@ -23,13 +24,34 @@ public final class UserSessions {
 
     package var isHeld: Bool { first != nil }
 
-    // MARK: References
+    // MARK: References: a list through them, which keeps none of them alive
 
-    func referenceMade() { references += 1 }
+    /// Looked at for one that asks the same. Few users have more sessions in use at once, and nobody can make a look-up long by having many.
+    private static let searchLimit = 8
 
-    func referenceGone() {
-        references -= 1
-        if references == 0 { lookup.forget(user) }
+    /// One of the latest that asks this.
+    func reference(asking question: SessionQuestionKey) -> SessionReference? {
+        var next = latest
+        for _ in 0..<Self.searchLimit {
+            guard let reference = next else { return nil }
+            if reference.question == question { return reference }
+            next = reference.nextReference
+        }
+        return nil
+    }
+
+    func add(_ reference: SessionReference) {
+        reference.nextReference = latest
+        latest?.previousReference = reference
+        latest = reference
+    }
+
+    /// As it goes.
+    func remove(_ reference: SessionReference) {
+        let (next, previous) = (reference.nextReference, reference.previousReference)
+        next?.previousReference = previous
+        if let previous { previous.nextReference = next } else { latest = next }
+        if latest == nil { lookup.forget(user) }
     }
 
     // MARK: Holders: a list through the holders themselves, so that holding allocates nothing and looks nothing up

@@ -3,7 +3,7 @@
 
 /// A token that the issuer it names has signed. What it says may still be stale, or meant for others: see `VerifiedToken` and `LogoutToken`.
 struct AuthenticToken {
-    let issuer: TrustedIssuer
+    let trust: Trust
     let issuerIndex: Int
     let algorithm: JOSEAlgorithm
     let claims: JSONObject
@@ -13,10 +13,11 @@ struct AuthenticToken {
     /// looked for, and a key is asked only for what it fits.
     ///
     /// Throws `algorithm`, `keysUnavailable`, `keyUnknown` or `signature`.
-    init(checking token: borrowing UnverifiedToken, issuer: TrustedIssuer, index: Int) throws(TokenRefusal) {
-        guard let algorithm = token.algorithm, issuer.algorithms.contains(algorithm) else { throw .algorithm }
-        guard let keys = issuer.keys?.keys else { throw .keysUnavailable }
-        let wanted = issuer.ignoresKeyID ? nil : token.keyID
+    init(checking token: borrowing UnverifiedToken, _ trust: Trust, index: Int) throws(TokenRefusal) {
+        guard let algorithm = token.header.algorithm, trust.issuer.algorithms.contains(algorithm) else { throw .algorithm }
+        guard let keys = trust.issuer.keys?.keys else { throw .keysUnavailable }
+        let wanted = trust.issuer.ignoresKeyID ? nil : token.header.keyID
+        let input = token.signingInput
         var (isKnown, fits, holds) = (false, false, false)
         for key in keys where !holds {
             if let wanted {
@@ -25,16 +26,16 @@ struct AuthenticToken {
             isKnown = true
             guard key.algorithms.contains(algorithm) else { continue }
             fits = true
-            holds = token.signature.withUnsafeBytes { key.isValid($0, over: token.signingInput, algorithm: algorithm) }
+            holds = token.signature.withUnsafeBytes { key.isValid($0, over: input, algorithm: algorithm) }
         }
         guard isKnown else { throw .keyUnknown }
         guard fits else { throw .algorithm }
         guard holds else { throw .signature }
-        self.issuer = issuer
+        self.trust = trust
         issuerIndex = index
         self.algorithm = algorithm
         claims = token.claims
-        type = token.type
+        type = token.header.type
     }
 
     // MARK: Claims that every kind of token has
@@ -59,7 +60,7 @@ struct AuthenticToken {
     }
 
     private func isOurs(_ audience: String) -> Bool {
-        issuer.audiences.contains { $0.isIdentical(to: audience) }
+        trust.issuer.audiences.contains { $0.isIdentical(to: audience) }
     }
 }
 

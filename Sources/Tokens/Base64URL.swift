@@ -58,39 +58,42 @@ package enum Base64URL {
 
     /// False for a character outside the alphabet, or bits in the last one that no byte uses.
     private static func fill(_ output: UnsafeMutableBufferPointer<UInt8>, from text: UnsafeRawBufferPointer, tail: Int) -> Bool {
-        var (written, index) = (0, 0)
-        let whole = text.count - tail
-        while index < whole {
-            let (a, b, c, d) = (value(text[index]), value(text[index + 1]), value(text[index + 2]), value(text[index + 3]))
-            guard (a | b | c | d) < 64 else { return false }
+        values.withUnsafeBufferPointer { values in
+            var (written, index) = (0, 0)
+            // Looked at once at the end: what is refused is rare, and no branch for each letter is worth it.
+            var seen: UInt8 = 0
+            let whole = text.count - tail
+            while index < whole {
+                let letters = UInt32(littleEndian: text.loadUnaligned(fromByteOffset: index, as: UInt32.self))
+                let (a, b) = (values[Int(letters & 255)], values[Int(letters &>> 8 & 255)])
+                let (c, d) = (values[Int(letters &>> 16 & 255)], values[Int(letters &>> 24)])
+                seen |= a | b | c | d
+                let group = UInt32(a) &<< 18 | UInt32(b) &<< 12 | UInt32(c) &<< 6 | UInt32(d)
+                output[written] = UInt8(truncatingIfNeeded: group >> 16)
+                output[written &+ 1] = UInt8(truncatingIfNeeded: group >> 8)
+                output[written &+ 2] = UInt8(truncatingIfNeeded: group)
+                index &+= 4
+                written &+= 3
+            }
+            guard seen < 64 else { return false }
+            guard tail > 0 else { return true }
+            let (a, b) = (values[Int(text[index])], values[Int(text[index + 1])])
+            guard (a | b) < 64 else { return false }
             output[written] = a << 2 | b >> 4
+            if tail == 2 { return b & 0x0F == 0 }
+            let c = values[Int(text[index + 2])]
+            guard c < 64 else { return false }
             output[written + 1] = b << 4 | c >> 2
-            output[written + 2] = c << 6 | d
-            index += 4
-            written += 3
+            return c & 0x03 == 0
         }
-        guard tail > 0 else { return true }
-        let (a, b) = (value(text[index]), value(text[index + 1]))
-        guard (a | b) < 64 else { return false }
-        output[written] = a << 2 | b >> 4
-        if tail == 2 { return b & 0x0F == 0 }
-        let c = value(text[index + 2])
-        guard c < 64 else { return false }
-        output[written + 1] = b << 4 | c >> 2
-        return c & 0x03 == 0
     }
 
-    /// The six bits of a letter; 64 or more for what is none.
-    private static func value(_ letter: UInt8) -> UInt8 {
-        switch letter {
-        case UInt8(ascii: "A")...UInt8(ascii: "Z"): letter - UInt8(ascii: "A")
-        case UInt8(ascii: "a")...UInt8(ascii: "z"): letter - UInt8(ascii: "a") + 26
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): letter - UInt8(ascii: "0") + 52
-        case UInt8(ascii: "-"): 62
-        case UInt8(ascii: "_"): 63
-        default: 255
-        }
-    }
+    /// The six bits of each byte that is a letter; 255 for what is none.
+    private static let values: [UInt8] = {
+        var values = [UInt8](repeating: 255, count: 256)
+        for bits in UInt32(0)..<64 { values[Int(letter(bits))] = UInt8(bits) }
+        return values
+    }()
 
     private static func letter(_ bits: UInt32) -> UInt8 {
         let bits = UInt8(truncatingIfNeeded: bits)

@@ -31,7 +31,7 @@ package struct LogoutToken: Sendable {
     /// User and session are named by the claims that name them in the issuer's access tokens, or they would be others. A token that names its
     /// session in `sid`, where access tokens do it in another claim, is refused: it must not pass for one that ends all sessions.
     init(checking token: borrowing AuthenticToken, now: Double) throws(TokenRefusal) {
-        let trust = token.issuer
+        let trust = token.trust.issuer
         let claims = token.claims
         guard token.type == .unsaid || token.type == .logoutToken, LogoutToken.isMeant(by: claims), claims["nonce"] == nil else { throw .claims }
         guard let expiresAt = try token.time("exp"), let issuedAt = try token.time("iat") else { throw .claims }

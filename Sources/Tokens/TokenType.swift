@@ -18,6 +18,11 @@ enum TokenType {
             self = .unsaid
             return
         }
+        // As nearly all are spelled.
+        if let text = value.string, text.isIdentical(to: "JWT") {
+            self = .unsaid
+            return
+        }
         var name = (value.string ?? "").utf8.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) ? $0 | 0x20 : $0 }
         let prefix = Array("application/".utf8)
         if name.starts(with: prefix) { name.removeFirst(prefix.count) }

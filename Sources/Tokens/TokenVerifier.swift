@@ -16,38 +16,44 @@ package struct TokenVerifier: Sendable {
 
     package let issuers: [TrustedIssuer]
     private let tokenByteLimit: Int
+    /// The issuers once more, each to be held by what is being judged without a copy of all that it is made of.
+    private let trusts: [Trust]
 
     package init(issuers: [TrustedIssuer], tokenByteLimit: Int = TokenVerifier.defaultTokenByteLimit) {
         self.issuers = issuers
         self.tokenByteLimit = tokenByteLimit
+        trusts = issuers.map(Trust.init)
     }
 
     /// - Parameters:
     ///   - token: the compact form, borrowed for the call.
     ///   - now: Unix seconds.
-    package func judge(_ token: UnsafeRawBufferPointer, now: Double) -> TokenVerdict<VerifiedToken> {
-        judge(token) { token throws(TokenRefusal) in try VerifiedToken(checking: token, now: now) }
+    ///   - headers: what the caller's thread remembers of headers; nil where tokens are few.
+    package func judge(_ token: UnsafeRawBufferPointer, now: Double, headers: HeaderMemory? = nil) -> TokenVerdict<VerifiedToken> {
+        judge(token, headers) { token throws(TokenRefusal) in try VerifiedToken(checking: token, now: now) }
     }
 
     /// As `judge`, of a logout token. One of an issuer that does not send them (`TrustedIssuer.sendsLogoutTokens`) is refused by its issuer,
     /// before its keys matter.
     package func judgeLogout(_ token: UnsafeRawBufferPointer, now: Double) -> TokenVerdict<LogoutToken> {
-        judge(token, of: { $0.sendsLogoutTokens }) { token throws(TokenRefusal) in try LogoutToken(checking: token, now: now) }
+        judge(token, nil, of: { $0.sendsLogoutTokens }) { token throws(TokenRefusal) in try LogoutToken(checking: token, now: now) }
     }
 
     /// What every kind of token goes through.
     private func judge<Token>(
-        _ token: UnsafeRawBufferPointer, of isConcerned: (TrustedIssuer) -> Bool = { _ in true },
+        _ token: UnsafeRawBufferPointer, _ headers: HeaderMemory?, of isConcerned: (TrustedIssuer) -> Bool = { _ in true },
         _ check: (borrowing AuthenticToken) throws(TokenRefusal) -> Token
     ) -> TokenVerdict<Token> {
         var index: Int?
         do throws(TokenRefusal) {
             guard token.count <= tokenByteLimit else { throw .malformed }
-            let unverified = try UnverifiedToken(token)
+            let unverified = try UnverifiedToken(token, headers)
             let found = try issuerIndex(of: unverified)
             index = found
             guard isConcerned(issuers[found]) else { throw .issuer }
-            return .verified(try check(try AuthenticToken(checking: unverified, issuer: issuers[found], index: found)))
+            let authentic = try AuthenticToken(checking: unverified, trusts[found], index: found)
+            headers?.remember(unverified.encodedHeader, unverified.header)
+            return .verified(try check(authentic))
         } catch {
             return .refused(error, issuer: index)
         }
@@ -69,9 +75,16 @@ package struct TokenVerifier: Sendable {
 
     /// The issuer that the token names. It only chooses whose keys are tried; the signature decides whether that was true.
     private func issuerIndex(of token: borrowing UnverifiedToken) throws(TokenRefusal) -> Int {
-        guard let name = token.claims["iss"]?.string, let index = issuers.firstIndex(where: { $0.issuer.isIdentical(to: name) }) else {
+        guard let name = token.claims["iss"]?.string, let index = trusts.firstIndex(where: { $0.issuer.issuer.isIdentical(to: name) }) else {
             throw .issuer
         }
         return index
     }
+}
+
+/// An issuer in one piece: whoever holds it counts one reference.
+final class Trust: Sendable {
+    let issuer: TrustedIssuer
+
+    init(_ issuer: TrustedIssuer) { self.issuer = issuer }
 }

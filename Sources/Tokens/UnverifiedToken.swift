@@ -1,48 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
+import Glibc
+
 /// A compact JWS (RFC 7515 §7.1) taken apart, of which nothing may be believed yet. It never leaves this module: what comes out is a
 /// `VerifiedToken`, a `LogoutToken` or a refusal.
 struct UnverifiedToken {
-    /// Nil: absent, no string, or none that we know.
-    let algorithm: JOSEAlgorithm?
-    /// Nil: absent.
-    let keyID: String?
-    let type: TokenType
+    let header: TokenHeader
     let claims: JSONObject
     let signature: [UInt8]
-    /// What was signed: a part of the caller's bytes, valid as long as those are.
-    let signingInput: UnsafeRawBufferPointer
+    /// The first part as it came, and what was signed: parts of the caller's bytes, valid as long as those are.
+    let encodedHeader, signingInput: UnsafeRawBufferPointer
 
     /// Throws `malformed` alone.
-    init(_ token: UnsafeRawBufferPointer) throws(TokenRefusal) {
-        guard let firstDot = token.firstIndex(of: UInt8(ascii: ".")),
-            let secondDot = token[(firstDot + 1)...].firstIndex(of: UInt8(ascii: "."))
-        else { throw .malformed }
+    init(_ token: UnsafeRawBufferPointer, _ headers: HeaderMemory?) throws(TokenRefusal) {
+        guard let firstDot = UnverifiedToken.dot(in: token, from: 0), let secondDot = UnverifiedToken.dot(in: token, from: firstDot + 1) else {
+            throw .malformed
+        }
+        encodedHeader = UnsafeRawBufferPointer(rebasing: token[..<firstDot])
+        signingInput = UnsafeRawBufferPointer(rebasing: token[..<secondDot])
+        if let known = headers?.find(encodedHeader) { header = known } else { header = try TokenHeader(encoded: encodedHeader) }
         // A third dot is outside the alphabet of the signature.
-        guard let headerBytes = Base64URL.decode(UnsafeRawBufferPointer(rebasing: token[..<firstDot])),
-            let claimBytes = Base64URL.decode(UnsafeRawBufferPointer(rebasing: token[(firstDot + 1)..<secondDot])),
+        guard let claimBytes = Base64URL.decode(UnsafeRawBufferPointer(rebasing: token[(firstDot + 1)..<secondDot])),
             let signature = Base64URL.decode(UnsafeRawBufferPointer(rebasing: token[(secondDot + 1)...]))
         else { throw .malformed }
-        let header: JSONObject
+        self.signature = signature
         do {
-            header = try JSONObject(parsing: headerBytes)
             claims = try JSONObject(parsing: claimBytes)
         } catch {
             throw .malformed
         }
-        // RFC 7515 §4.1.11: we understand no extension, so none may be critical. All other members that we do not know, and those
-        // that bring or point to keys (jwk, jku, x5c, x5u), are ignored.
-        guard header["crit"] == nil else { throw .malformed }
-        if let value = header["kid"] {
-            guard let text = value.string else { throw .malformed }
-            keyID = text
-        } else {
-            keyID = nil
-        }
-        algorithm = header["alg"]?.string.flatMap(JOSEAlgorithm.init(rawValue:))
-        type = TokenType(header["typ"])
-        self.signature = signature
-        signingInput = UnsafeRawBufferPointer(rebasing: token[..<secondDot])
+    }
+
+    private static func dot(in token: UnsafeRawBufferPointer, from start: Int) -> Int? {
+        guard let base = token.baseAddress, let found = memchr(base + start, Int32(UInt8(ascii: ".")), token.count - start) else { return nil }
+        return UnsafeRawPointer(found) - base
     }
 }

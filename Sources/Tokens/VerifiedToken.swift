@@ -25,25 +25,24 @@ package final class VerifiedToken: Sendable {
 
     /// Checks the claims of a token that its issuer has signed (RFC 7519 §4.1, RFC 8725 §3.8 to §3.11).
     init(checking token: borrowing AuthenticToken, now: Double) throws(TokenRefusal) {
-        let issuer = token.issuer
+        let trust = token.trust
         let claims = token.claims
         // A logout token whose `typ` says nothing is no access token either: it has user and session, but was given to nobody to be let in with.
         guard token.type == .unsaid || token.type == .accessToken, !LogoutToken.isMeant(by: claims) else { throw .claims }
         guard let expiresAt = try token.time("exp") else { throw .claims }
         issuedAt = try token.time("iat")
         notBefore = try token.time("nbf")
-        guard issuer.anyAudience || token.isMeantForUs else { throw .audience }
-        acceptUntil = expiresAt + issuer.expiryLeeway
+        guard trust.issuer.anyAudience || token.isMeantForUs else { throw .audience }
+        acceptUntil = expiresAt + trust.issuer.expiryLeeway
         guard now < acceptUntil else { throw .expired }
-        for moment in [notBefore, issuedAt] {
-            if let moment, moment > now + issuer.leeway { throw .notYetValid }
-        }
-        guard let user = claims[issuer.userClaim]?.string, IdentifierRules.isUser(user) else { throw .claims }
-        if let value = claims[issuer.sessionClaim] {
+        let latest = now + trust.issuer.leeway
+        guard notBefore ?? latest <= latest, issuedAt ?? latest <= latest else { throw .notYetValid }
+        guard let user = claims[trust.issuer.userClaim]?.string, IdentifierRules.isUser(user) else { throw .claims }
+        if let value = claims[trust.issuer.sessionClaim] {
             guard let session = value.string, IdentifierRules.isSession(session) else { throw .claims }
             self.session = session
         } else {
-            guard !issuer.requiresSession else { throw .claims }
+            guard !trust.issuer.requiresSession else { throw .claims }
             session = nil
         }
         self.issuer = token.issuerIndex

@@ -74,6 +74,51 @@ struct JSONTests {
         }
     }
 
+    @Test("Every byte counts wherever it stands in a string, however long that is")
+    func bytesInStrings() throws {
+        for length in 1..<20 {
+            for place in 0..<length {
+                for byte in UInt8(0)..<128 where byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\") {
+                    var text = [UInt8](repeating: UInt8(ascii: "x"), count: length)
+                    text[place] = byte
+                    let json = [UInt8(ascii: "\"")] + text + [UInt8(ascii: "\"")]
+                    if byte < 0x20 {
+                        #expect(problem(json) == JSONProblem(.unexpectedByte, at: place + 1))
+                    } else {
+                        #expect(try JSONValue(parsing: json) == .string(String(decoding: text, as: UTF8.self)))
+                    }
+                }
+                let plain = String(repeating: "x", count: place), rest = String(repeating: "y", count: length - place - 1)
+                for (spelled, meant) in [(#"\""#, "\""), (#"\\"#, "\\"), ("\u{e9}", "\u{e9}"), ("\u{1F510}", "\u{1F510}")] {
+                    #expect(try JSONValue(parsing: Array("\"\(plain)\(spelled)\(rest)\"".utf8)) == .string(plain + meant + rest))
+                }
+                #expect(problem(Array("\"\(plain)\"\(rest)z\"".utf8)) == JSONProblem(.bytesAfterTheEnd, at: place + 2))
+            }
+        }
+    }
+
+    @Test("Members are told apart by all of their name")
+    func names() throws {
+        let names = [
+            "", "a", "abcdef", "abcdefg", "abcdefgh", "abcdefgi", "abcdefghi", "\u{e9}", "e\u{301}", "a\u{0}", String(repeating: "n", count: 255),
+            String(repeating: "n", count: 256), String(repeating: "n", count: 511),
+        ]
+        var writer = JSONWriter()
+        writer.beginObject()
+        for (index, name) in names.enumerated() { writer.member(name, index) }
+        writer.endObject()
+        let object = try JSONObject(parsing: writer.bytes)
+        for (index, name) in names.enumerated() { #expect(object[name]?.number?.integer == Int64(index)) }
+        #expect(object["abcdefgj"] == nil && object["b"] == nil && object["\u{0}"] == nil && object[String(repeating: "n", count: 300)] == nil)
+        for name in names {
+            var twice = JSONWriter()
+            twice.beginObject()
+            for _ in 0..<2 { twice.member(name, 1) }
+            twice.endObject()
+            #expect(problem(twice.bytes)?.reason == .memberTwice)
+        }
+    }
+
     @Test("Nesting has a limit, in arrays and objects")
     func depth() {
         for (open, close) in [("[", "]"), (#"{"a":"#, "}")] {

@@ -19,8 +19,8 @@ final class RememberedToken {
     let endsWithToken: Bool
     /// Whole field lines, ready to be copied: who it is, in whose words, and the configured claims.
     let identityLines: [UInt8]
-    /// `"user":"…","session":"…"` for the access log, the session's first characters alone.
-    let logMembers: [UInt8]
+    /// `"user":"…","session":"…"` for the access log, the session's first characters alone. Made when something is logged.
+    private(set) lazy var logMembers = Self.logMembers(user, verified.session)
     /// The exact bytes that were verified.
     let token: [UInt8]
     /// Routes (the first 64) whose scopes and claims it has been found to have.
@@ -31,7 +31,7 @@ final class RememberedToken {
 
     fileprivate init(
         _ verified: VerifiedToken, token: [UInt8], user: UserID, reference: SessionReference?, acceptFrom: Double, endsWithToken: Bool,
-        identityLines: [UInt8], logMembers: [UInt8]
+        identityLines: [UInt8]
     ) {
         self.verified = verified
         self.token = token
@@ -40,12 +40,21 @@ final class RememberedToken {
         self.acceptFrom = acceptFrom
         self.endsWithToken = endsWithToken
         self.identityLines = identityLines
-        self.logMembers = logMembers
-        byteCount = verified.estimatedByteCount + token.count + identityLines.count + logMembers.count + Self.overhead
+        byteCount = verified.estimatedByteCount + token.count + identityLines.count + user.name.utf8.count + Self.overhead
     }
 
-    /// The object, its arrays' headers, its place in the cache, and the session reference with its prepared question.
+    /// The object, its arrays' headers, its place in the cache, what is logged but for the user's name, and the session reference with its prepared
+    /// question.
     private static let overhead = 768
+    /// Characters of a session id that are shown.
+    private static let shownSessionCharacters = 8
+
+    private static func logMembers(_ user: UserID, _ session: String?) -> [UInt8] {
+        var json = JSONWriter()
+        json.member("user", user.display)
+        json.member("session", session.map { String($0.prefix(shownSessionCharacters)) })
+        return json.bytes
+    }
 
     /// Index into the verifier's issuers.
     var issuer: Int { verified.issuer }
@@ -58,17 +67,36 @@ extension RememberedToken: Sendable {}
 final class IdentityRules: Sendable {
     /// How long an assertion counts, in seconds.
     private static let assertionLifetime = 60.0
-    /// Characters of a session id that are shown.
-    private static let shownSessionCharacters = 8
+
+    /// How the lines begin: `X-Auth-User: ` and so on.
+    private struct LineStarts {
+        let user, session, issuer: [UInt8]
+        let claims: [(start: [UInt8], claim: String)]
+
+        init(_ fields: IdentityConfiguration) {
+            func start(_ field: String) -> [UInt8] { Array("\(field): ".utf8) }
+            (user, session, issuer) = (start(fields.user), start(fields.session), start(fields.issuer))
+            claims = fields.claims.map { (start($0.field), $0.claim) }
+        }
+    }
+
+    /// What of an issuer's configuration counts here.
+    private struct Issuer {
+        let name, namespace: String
+        let sessions: SessionPolicy
+        let leeway: Double
+    }
 
     private let fields: IdentityConfiguration
-    private let issuers: [IssuerConfiguration]
+    private let starts: LineStarts
+    private let issuers: [Issuer]
     /// All namespaces but the gateway's own, each with the slash that follows it in `X-Auth-User`.
     private let prefixes: [String]
 
     init(_ configuration: GatewayConfiguration) {
         fields = configuration.identity
-        issuers = configuration.issuers
+        starts = LineStarts(configuration.identity)
+        issuers = configuration.issuers.map { Issuer(name: $0.name, namespace: $0.namespace, sessions: $0.sessions, leeway: $0.trusted.leeway) }
         prefixes = Set(configuration.issuers.map(\.namespace)).filter { !$0.isEmpty }.map { $0 + "/" }.sorted()
     }
 
@@ -89,12 +117,13 @@ final class IdentityRules: Sendable {
         guard reference != nil || issuer.sessions == .unchecked else { throw .claims }
         return RememberedToken(
             verified, token: Array(token), user: user, reference: reference,
-            acceptFrom: verified.notBefore.map { $0 - issuer.trusted.leeway } ?? -.infinity, endsWithToken: issuer.sessions != .registered,
-            identityLines: lines(for: verified, user: user, issuer: issuer), logMembers: Self.logMembers(user, verified.session))
+            acceptFrom: verified.notBefore.map { $0 - issuer.leeway } ?? -.infinity, endsWithToken: issuer.sessions != .registered,
+            identityLines: lines(for: verified, user: user, issuerName: issuer.name))
     }
 
     /// Whether the user's name at the upstream reads like a user of another, deeper namespace.
     private func isMistakable(_ user: UserID) -> Bool {
+        if prefixes.isEmpty { return false }
         let name = Array(user.display.utf8)
         let own = user.namespace.isEmpty ? 0 : user.namespace.utf8.count + 1
         return prefixes.contains { $0.utf8.count > own && name.starts(with: $0.utf8) }
@@ -102,13 +131,14 @@ final class IdentityRules: Sendable {
 
     // MARK: Fields
 
-    private func lines(for verified: VerifiedToken, user: UserID, issuer: IssuerConfiguration) -> [UInt8] {
+    private func lines(for verified: VerifiedToken, user: UserID, issuerName: String) -> [UInt8] {
         var lines: [UInt8] = []
-        Self.add(fields.user, user.display.utf8, to: &lines)
-        if let session = verified.session { Self.add(fields.session, session.utf8, to: &lines) }
-        Self.add(fields.issuer, issuer.name.utf8, to: &lines)
-        for (field, claim) in fields.claims {
-            if let value = verified.claims[claim], let text = Self.text(of: value) { Self.add(field, text, to: &lines) }
+        lines.reserveCapacity(Self.linesCapacity)
+        Self.add(starts.user, user.display.utf8, to: &lines)
+        if let session = verified.session { Self.add(starts.session, session.utf8, to: &lines) }
+        Self.add(starts.issuer, issuerName.utf8, to: &lines)
+        for (start, claim) in starts.claims {
+            if let value = verified.claims[claim], let text = Self.text(of: value) { Self.add(start, text, to: &lines) }
         }
         return lines
     }
@@ -128,10 +158,20 @@ final class IdentityRules: Sendable {
         return joined
     }
 
+    /// What the lines of most tokens fit in, bytes.
+    private static let linesCapacity = 192
+
     /// One line; control characters (C0, DEL and C1) are percent-encoded, byte by byte.
-    private static func add(_ field: String, _ value: some Sequence<UInt8>, to lines: inout [UInt8]) {
-        lines += field.utf8
-        lines += ": ".utf8
+    private static func add(_ start: [UInt8], _ value: some Sequence<UInt8>, to lines: inout [UInt8]) {
+        lines += start
+        defer { lines += "\r\n".utf8 }
+        // Most values have nothing to encode, and are copied as they are.
+        let isDone = value.withContiguousStorageIfAvailable { value in
+            guard !value.contains(where: { $0 < 0x20 || $0 == 0x7f || $0 == 0xc2 }) else { return false }
+            lines += value
+            return true
+        }
+        if isDone == true { return }
         var previous: UInt8 = 0
         for byte in value {
             if previous == 0xc2, byte & 0xe0 == 0x80 {
@@ -146,19 +186,11 @@ final class IdentityRules: Sendable {
             }
             previous = byte
         }
-        lines += "\r\n".utf8
     }
 
     private static func addEscape(of byte: UInt8, to lines: inout [UInt8]) {
         let digits = Array("0123456789ABCDEF".utf8)
         lines += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-    }
-
-    private static func logMembers(_ user: UserID, _ session: String?) -> [UInt8] {
-        var json = JSONWriter()
-        json.member("user", user.display)
-        json.member("session", session.map { String($0.prefix(shownSessionCharacters)) })
-        return json.bytes
     }
 
     // MARK: Assertion
@@ -187,7 +219,7 @@ final class IdentityRules: Sendable {
 extension Exchange {
     /// A token that this loop does not remember.
     func verify(_ token: UnsafeRawBufferPointer, now: Double) -> Result<RememberedToken, Rejection> {
-        switch snapshot.verifier.judge(token, now: now) {
+        switch snapshot.verifier.judge(token, now: now, headers: loop.tokens.headers) {
         case .verified(let verified):
             do throws(TokenRefusal) {
                 let result = try snapshot.identity.remember(verified, token: token, lookup: loop.lookup)

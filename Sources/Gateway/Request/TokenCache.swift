@@ -22,6 +22,9 @@ final class TokenCache {
         var wasUsed: Bool
     }
 
+    /// For verifying those that are not remembered.
+    let headers = HeaderMemory()
+
     private let byteLimit: Int
     private let countLimit: Int
     private var seeds: (UInt64, UInt64)

@@ -52,10 +52,15 @@ struct JSONScanner {
 
     // MARK: Objects and arrays
 
+    /// Room for the members that most tokens have.
+    private static let usualMembers = 8
+
     private mutating func object() throws(JSONProblem) -> JSONObject {
         try enter()
-        var members: [(name: String, value: JSONValue)] = []
+        var members: [JSONMember] = []
         if !take(UInt8(ascii: "}")) {
+            // Not within others, of which a text can have many.
+            if depth == 1 { members.reserveCapacity(Self.usualMembers) }
             repeat {
                 skipBlank()
                 guard let byte = peek() else { throw problem(.endsEarly) }
@@ -64,7 +69,7 @@ struct JSONScanner {
                 skipBlank()
                 guard take(UInt8(ascii: ":")) else { throw problem(position == bytes.count ? .endsEarly : .unexpectedByte) }
                 skipBlank()
-                members.append((name, try value()))
+                members.append(JSONMember(name: name, value: try value()))
                 skipBlank()
             } while take(UInt8(ascii: ","))
             guard take(UInt8(ascii: "}")) else { throw problem(position == bytes.count ? .endsEarly : .unexpectedByte) }
@@ -97,10 +102,10 @@ struct JSONScanner {
     }
 
     /// Pairs for the few members that objects have; sorted by bytes for many, so that a hostile text costs no quadratic time.
-    private func areUnique(_ members: [(name: String, value: JSONValue)]) -> Bool {
+    private func areUnique(_ members: [JSONMember]) -> Bool {
         guard members.count > 16 else {
-            for (index, member) in members.enumerated() {
-                for other in members[..<index] where other.name.isIdentical(to: member.name) { return false }
+            for index in members.indices {
+                for other in 0..<index where members[other].isNamesake(of: members[index]) { return false }
             }
             return true
         }
@@ -152,6 +157,7 @@ struct JSONScanner {
         position += 1
         let start = position
         while true {
+            skipPlain()
             guard let byte = peek() else { throw problem(.endsEarly) }
             switch byte {
             case UInt8(ascii: "\""):
@@ -167,6 +173,26 @@ struct JSONScanner {
             default:
                 try multibyteScalar()
             }
+        }
+    }
+
+    /// Goes over what is only itself in a string, eight bytes at a time; stops at a quote, a backslash, a control character or what is not ASCII, or
+    /// within eight bytes of the end.
+    private mutating func skipPlain() {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let highBits: UInt64 = 0x8080_8080_8080_8080
+        while position &+ 8 <= bytes.count {
+            let word = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: position, as: UInt64.self))
+            // A byte is 0 where its quote or backslash was. Subtracting borrows from the bytes above, so the lowest mark alone can be trusted.
+            let (quote, backslash) = (word ^ (ones &* 0x22), word ^ (ones &* 0x5C))
+            let isZero = (quote &- ones) & ~quote | (backslash &- ones) & ~backslash
+            let isControl = (word &- ones &* 0x20) & ~word
+            let marks = (isZero | isControl | word) & highBits
+            guard marks == 0 else {
+                position &+= marks.trailingZeroBitCount >> 3
+                return
+            }
+            position &+= 8
         }
     }
 

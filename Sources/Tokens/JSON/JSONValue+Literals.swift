@@ -14,6 +14,6 @@ extension JSONValue: ExpressibleByStringInterpolation, ExpressibleByIntegerLiter
     /// An object of members in this order, each with a name of its own.
     package init(members: [(String, JSONValue)]) {
         precondition(Set(members.map { Array($0.0.utf8) }).count == members.count, "a member is there twice")
-        self = .object(JSONObject(checked: members.map { (name: $0.0, value: $0.1) }))
+        self = .object(JSONObject(checked: members.map { JSONMember(name: $0.0, value: $0.1) }))
     }
 }

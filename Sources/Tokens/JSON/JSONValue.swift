@@ -107,6 +107,8 @@ package struct JSONNumber: Sendable, Equatable {
 
     /// Nil when it is beyond what a Double can hold.
     package var value: Double? {
+        // Whole numbers of up to 15 digits, as times are, are exact as they are.
+        if spelling.utf8.count <= 15, let integer { return Double(integer) }
         guard let value = Double(spelling), value.isFinite else { return nil }
         return value
     }
@@ -117,10 +119,10 @@ package struct JSONNumber: Sendable, Equatable {
 
 /// The members of a JSON object in the order of the text; their names are unique, so that nobody reads another value than we do.
 package struct JSONObject: Sendable, Equatable {
-    package let members: [(name: String, value: JSONValue)]
+    package let members: [JSONMember]
 
     /// For the scanner, which has seen to it that names are unique.
-    init(checked members: [(name: String, value: JSONValue)]) {
+    init(checked members: [JSONMember]) {
         self.members = members
     }
 
@@ -143,21 +145,22 @@ package struct JSONObject: Sendable, Equatable {
 
     /// What it occupies, roughly, in bytes.
     package var estimatedByteCount: Int {
-        members.reduce(JSONValue.heapHeader + members.count * MemoryLayout<(name: String, value: JSONValue)>.stride) {
+        members.reduce(JSONValue.heapHeader + members.count * MemoryLayout<JSONMember>.stride) {
             $0 + JSONValue.estimatedByteCount($1.name) + $1.value.estimatedByteCount
         }
     }
 
     /// Compares names byte for byte.
     package subscript(name: String) -> JSONValue? {
-        for member in members where member.name.isIdentical(to: name) { return member.value }
+        let mark = NameMark(name)
+        for index in members.indices where members[index].isNamed(name, mark) { return members[index].value }
         return nil
     }
 
     /// The order of the members counts.
     package static func == (left: JSONObject, right: JSONObject) -> Bool {
         left.members.count == right.members.count
-            && zip(left.members, right.members).allSatisfy { $0.name.isIdentical(to: $1.name) && $0.value == $1.value }
+            && zip(left.members, right.members).allSatisfy { $0.isNamesake(of: $1) && $0.value == $1.value }
     }
 }
 

@@ -35,7 +35,15 @@ package struct JSONWriter {
     package mutating func string(_ text: String) {
         separate()
         bytes.append(UInt8(ascii: "\""))
-        for byte in text.utf8 { append(escaped: byte) }
+        // Most texts have nothing to escape, and are copied as they are.
+        let isDone = text.utf8.withContiguousStorageIfAvailable { text in
+            guard !text.contains(where: JSONWriter.isEscaped) else { return false }
+            bytes.append(contentsOf: text)
+            return true
+        }
+        if isDone != true {
+            for byte in text.utf8 { append(escaped: byte) }
+        }
         bytes.append(UInt8(ascii: "\""))
     }
 
@@ -125,6 +133,10 @@ package struct JSONWriter {
     }
 
     /// RFC 8259 §7; DEL and what is above ASCII need no escape.
+    private static func isEscaped(_ byte: UInt8) -> Bool {
+        byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\")
+    }
+
     private mutating func append(escaped byte: UInt8) {
         switch byte {
         case UInt8(ascii: "\""), UInt8(ascii: "\\"):

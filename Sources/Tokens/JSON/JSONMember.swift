@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Portcullis authors
+
+/// One member of a JSON object.
+package struct JSONMember: Sendable {
+    package let name: String
+    package let value: JSONValue
+    private let mark: NameMark
+
+    package init(name: String, value: JSONValue) {
+        self.name = name
+        self.value = value
+        mark = NameMark(name)
+    }
+
+    /// Whether both have the same name, byte for byte.
+    func isNamesake(of other: JSONMember) -> Bool {
+        mark == other.mark && (mark.isWhole || name.isIdentical(to: other.name))
+    }
+
+    /// `mark` is that of the name.
+    func isNamed(_ name: String, _ mark: NameMark) -> Bool {
+        self.mark == mark && (mark.isWhole || self.name.isIdentical(to: name))
+    }
+}
+
+/// The first bytes of a name and its length in one word. Claims are looked up by name again and again, and most are told apart by this.
+struct NameMark: Equatable, Sendable {
+    /// The rest is for the length.
+    private static let byteLimit = 7
+
+    private let bits: UInt64
+
+    init(_ name: String) {
+        let count = name.utf8.count
+        var bits = UInt64(min(count, 255)) << 56
+        let isDone: Void? = name.utf8.withContiguousStorageIfAvailable { bytes in
+            for index in 0..<min(count, Self.byteLimit) { bits |= UInt64(bytes[index]) << (8 &* UInt64(index)) }
+        }
+        if isDone == nil {
+            for (index, byte) in name.utf8.prefix(Self.byteLimit).enumerated() { bits |= UInt64(byte) << (8 &* UInt64(index)) }
+        }
+        self.bits = bits
+    }
+
+    /// All of the name is in it, so that names with the same mark are the same.
+    var isWhole: Bool { bits >> 56 <= UInt64(Self.byteLimit) }
+}
