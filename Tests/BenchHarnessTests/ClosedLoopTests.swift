@@ -63,6 +63,35 @@ struct ClosedLoopTests {
         #expect(server.acceptedConnections - report.requests <= 1)
     }
 
+    @Test("a request that the socket does not take at once arrives whole, and so do those after it")
+    func largeRequests() async throws {
+        let body = (0..<3 << 20).map { UInt8(truncatingIfNeeded: $0 / 7) }
+        let server = try ScriptedServer { _, request in request.body == body ? .status(200) : .status(400) }
+        defer { server.stop() }
+        var plan = try LoadPlan.simple(server.port, .connections(2), duration: 1500)
+        plan.shapes = [RequestShape(target: "/"), RequestShape(method: "PUT", target: "/large", body: body)]
+        let report = try await plan.report()
+        // The small ones have no body.
+        let large = server.requests.count { $0.method == "PUT" }
+        #expect(report.errors.map(\.name).allSatisfy { $0 == "status_400" } && server.acceptedConnections == 2)
+        #expect(report.ok == large && large > 1, "\(report.errors), \(large) of \(report.requests)")
+    }
+
+    @Test("where connections are made and no handshake ends in all the time that there is, not one request could be sent")
+    func silentHandshake() async throws {
+        let server = try FakeServer { $0.waitForEnd() }
+        defer { server.stop() }
+        let certificates = try TestCertificates()
+        defer { certificates.remove() }
+        for pace in [LoadPlan.Pace.rate(50), .connections(2)] {
+            var plan = try LoadPlan.simple(server.port, pace, duration: 200, timeout: 200)
+            plan.dialer = try .to(server.port, certificates: certificates)
+            await #expect {
+                try await plan.report()
+            } throws: { ($0 as? NothingSent)?.reason == .timeout }
+        }
+    }
+
     @Test(
         "where nobody listens, not one request can be sent, and nobody waits for the end of the time",
         arguments: [LoadPlan.Pace.rate(50), .connections(2)])

@@ -97,7 +97,7 @@ package struct LoadRun: Sendable {
 
         var recorder = Recorder(start: measuredFrom, end: measuredFrom + plan.duration)
         for loop in loops { recorder.add(try await loop.eventLoop.submit { loop.value.recorder }.get()) }
-        try await throwIfNothingSent(loops)
+        try await throwIfNothingSent(loops, isOver: true)
         return LoadResult(recorder: recorder, usage: usage(since: before, greatestMemory))
     }
 
@@ -110,7 +110,7 @@ package struct LoadRun: Sendable {
         }
         progress?(seen)
         do {
-            try await throwIfNothingSent(loops)
+            try await throwIfNothingSent(loops, isOver: false)
         } catch {
             // Nobody is there: nobody waits for the end of the schedule.
             for loop in loops { try await loop.eventLoop.submit { loop.value.stop() }.get() }
@@ -118,14 +118,15 @@ package struct LoadRun: Sendable {
         }
     }
 
-    private func throwIfNothingSent(_ loops: [NIOLoopBound<LoadLoop>]) async throws {
+    /// - Parameter isOver: nothing more is to be sent; before, one that is silent for longer than the run may still answer.
+    private func throwIfNothingSent(_ loops: [NIOLoopBound<LoadLoop>], isOver: Bool) async throws {
         var reason: FailureKind?
         for loop in loops {
             let (sent, failure) = try await loop.eventLoop.submit { (loop.value.sent, loop.value.openingFailure) }.get()
             guard sent == 0 else { return }
             reason = reason ?? failure
         }
-        if let reason { throw NothingSent(reason: reason) }
+        if let reason = reason ?? (isOver ? .timeout : nil) { throw NothingSent(reason: reason) }
     }
 
     private func usage(since before: ProcessTree.Usage?, _ greatestMemory: Int) -> ProcessTree.Usage? {
