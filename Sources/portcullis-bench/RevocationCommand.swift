@@ -57,7 +57,9 @@ struct RevocationCommand: AsyncParsableCommand {
     var logoutCommand: String?
 
     @Option(
-        help: ArgumentHelp("Run when half of the logouts have begun: a fault, such as a gateway that is stopped for a while.", valueName: "command"))
+        help: ArgumentHelp(
+            "Run after half of the logouts: a fault, such as a gateway that is stopped for a while. The next --sessions logouts fall into it.",
+            valueName: "command"))
     var during: String?
 
     @OptionGroup var connecting: Connecting
@@ -103,6 +105,7 @@ struct RevocationCommand: AsyncParsableCommand {
         line.clear()
         try files.write(json: report.json) { report.page(command: CommandLine.arguments) }
         if let code = report.commandExitCode, code != 0 { Exit.say("the command of --during ended with \(code)") }
+        if report.logoutsDuring == 0 { Exit.say("no logout was sent while the command of --during ran: it says nothing") }
         if report.late > 0 { Exit.say("\(report.late) requests that were sent after the logout's answer got a 2xx") }
         if report.openSockets > 0 { Exit.say("\(report.openSockets) WebSockets were still open after their session's logout") }
         if report.late > 0 || report.openSockets > 0 { throw ExitCode(Exit.found) }

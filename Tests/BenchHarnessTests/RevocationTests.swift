@@ -18,6 +18,8 @@ final class FakeFleet: Sendable {
         case after(milliseconds: Int)
         /// Never.
         case never
+        /// On the connections that the session has, nothing is answered any more; on new ones it is let in.
+        case stuckForOld
     }
 
     private struct State {
@@ -35,9 +37,11 @@ final class FakeFleet: Sendable {
             switch manner {
             case .atOnce: return false
             case .after(let milliseconds): return ContinuousClock.now < ended + .milliseconds(milliseconds)
-            case .never: return true
+            case .never, .stuckForOld: return true
             }
         }
+
+        func isEnded(_ token: String) -> Bool { state.withLock { $0.ended[String(token.dropFirst(9))] != nil } }
     }
 
     static let adminToken = "token of the admin listener"
@@ -54,9 +58,12 @@ final class FakeFleet: Sendable {
         edges = try manners.map { manner in
             try FakeServer { connection in
                 let reader = HTTPReader(connection.socket)
+                var answered = 0
                 while let request = reader.request() {
+                    defer { answered += 1 }
                     let token = request["Authorization"].first.map { String($0.dropFirst("Bearer ".count)) } ?? ""
                     let isIn = book.isLetIn(token, manner)
+                    if case .stuckForOld = manner, answered > 0, book.isEnded(token) { return connection.waitForEnd() }
                     guard request["Upgrade"].isEmpty else {
                         connection.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
                         // A text frame of 300 bytes first, so that the close frame is not what comes first.
@@ -163,6 +170,32 @@ struct RevocationTests {
         let edges = try #require(try members(report)["edges"] as? [[String: Any]])
         #expect(report.late > 2 && edges[0]["unconfirmed"] as? Int == 2)
         #expect((edges[0]["last_2xx_ms"] as? [String: Double])?["min"].map { $0 > 300 } == true)
+    }
+
+    @Test("a gateway that leaves the connections of a session without an answer, and lets it in on a new one after the logout, is found out")
+    func stuck() async throws {
+        let fleet = try FakeFleet([.stuckForOld])
+        defer { fleet.stop() }
+        let report = try await RevocationRun(fleet.plan(logouts: 3, observation: 500)).run()
+        #expect(report.logouts == 3 && report.late == 3)
+    }
+
+    @Test("half of the logouts are made before the command, then as many as there are sessions at a time while it runs")
+    func during() async throws {
+        let fleet = try FakeFleet([.atOnce, .atOnce])
+        defer { fleet.stop() }
+        let folder = try temporaryFolder("during")
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try "".write(toFile: "\(folder)/log", atomically: true, encoding: .utf8)
+        var plan = try fleet.plan(logouts: 10, sessions: 3, observation: 300)
+        plan.logout = .command("echo $PORTCULLIS_BENCH_SESSION >> \(folder)/log")
+        // Would never end if those were not logged out while it runs.
+        plan.during = "cp \(folder)/log \(folder)/before; until test $(wc -l < \(folder)/log) -ge 8; do sleep 0.01; done"
+        let json = try members(try await RevocationRun(plan).run())
+        let during = try #require(json["during"] as? [String: Any])
+        #expect(json["logouts"] as? Int == 10 && during["logouts"] as? Int == 3 && during["exit_code"] as? Int == 0)
+        #expect((during["logout_ms"] as? [String: Double])?["min"].map { $0 > 0 } == true)
+        #expect(try String(contentsOfFile: "\(folder)/before", encoding: .utf8).split(separator: "\n").count == 5)
     }
 
     @Test("a logout that is not answered 2xx is none: it is repeated, and counts from when it is")
