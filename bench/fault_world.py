@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The Portcullis authors
 """Three gateways on a Redis with replicas and Sentinels, in front of a service: all processes, ports and network namespaces of bench/faults.py."""
-import base64, contextlib, ctypes, hashlib, http.server, os, secrets, shutil, signal, socket, subprocess, sys, threading, time, urllib.request
+import base64, contextlib, ctypes, hashlib, http.server, json, os, secrets, shutil, signal, socket, subprocess, sys, threading, time, urllib.request
 
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
@@ -141,6 +141,19 @@ class World:
         self.edges = [self.edge(n) for n in range(EDGES)]
         for edge in self.edges:
             wait("a gateway is ready", lambda: urllib.request.urlopen(f"{edge.admin_url}/readyz", timeout=1).status == 200)
+        # In a Redis that was empty just now logouts wait for gateways that it may have forgotten: that is over, too, before anything breaks.
+        wait("logouts are quick", self.logs_out_quickly)
+
+    def logs_out_quickly(self):
+        session = json.load(self.call("POST", "", b"{}"))["session_id"]
+        made = time.monotonic()
+        self.call("DELETE", f"/{session}").close()
+        return time.monotonic() - made < 0.2
+
+    def call(self, method, path, body=None):
+        headers = {"Authorization": f"Bearer {(self.folder / 'admin-token').read_text()}", "Content-Type": "application/json"}
+        url = f"{self.edges[0].admin_url}/v1/users/first/sessions{path}"
+        return urllib.request.urlopen(urllib.request.Request(url, body, headers, method=method), timeout=5)
 
     def end(self):
         for process in self.processes:
