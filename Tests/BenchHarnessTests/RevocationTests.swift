@@ -18,6 +18,8 @@ final class FakeFleet: Sendable {
         case after(milliseconds: Int)
         /// Never.
         case never
+        /// Nothing is answered any more once the session has ended.
+        case falls
         /// On the connections that the session has, nothing is answered any more; on new ones it is let in.
         case stuckForOld
     }
@@ -37,7 +39,7 @@ final class FakeFleet: Sendable {
             switch manner {
             case .atOnce: return false
             case .after(let milliseconds): return ContinuousClock.now < ended + .milliseconds(milliseconds)
-            case .never, .stuckForOld: return true
+            case .never, .stuckForOld, .falls: return true
             }
         }
 
@@ -52,7 +54,7 @@ final class FakeFleet: Sendable {
     /// - Parameters:
     ///   - refusedLogouts: so many are answered with 503 first.
     ///   - letsIn: the status of sessions that are good.
-    init(_ manners: [Manner], refusedLogouts: Int = 0, letsIn: Int = 200, creates: Int = 201) throws {
+    init(_ manners: [Manner], refusedLogouts: Int = 0, letsIn: Int = 200, creates: Int = 201, opensWebSockets: Bool = true) throws {
         let book = Book()
         self.book = book
         edges = try manners.map { manner in
@@ -63,8 +65,11 @@ final class FakeFleet: Sendable {
                     defer { answered += 1 }
                     let token = request["Authorization"].first.map { String($0.dropFirst("Bearer ".count)) } ?? ""
                     let isIn = book.isLetIn(token, manner)
-                    if case .stuckForOld = manner, answered > 0, book.isEnded(token) { return connection.waitForEnd() }
-                    guard request["Upgrade"].isEmpty else {
+                    switch manner {
+                    case .stuckForOld where answered > 0 && book.isEnded(token), .falls where book.isEnded(token): return connection.waitForEnd()
+                    default: break
+                    }
+                    guard request["Upgrade"].isEmpty || !opensWebSockets else {
                         connection.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
                         // A text frame of 300 bytes first, so that the close frame is not what comes first.
                         connection.write([0x81, 126, 1, 44] + [UInt8](repeating: 0x61, count: 300))
@@ -178,6 +183,22 @@ struct RevocationTests {
         defer { fleet.stop() }
         let report = try await RevocationRun(fleet.plan(logouts: 3, observation: 500)).run()
         #expect(report.logouts == 3 && report.late == 3)
+    }
+
+    @Test("a gateway that answers nothing after the logouts, or opens no WebSocket, is not taken for a good one")
+    func gaps() async throws {
+        let silent = try FakeFleet([.atOnce, .falls])
+        defer { silent.stop() }
+        var report = try await RevocationRun(silent.plan(logouts: 2, observation: 400)).run()
+        #expect(report.isBlind && report.gaps.count == 1 && report.gaps[0].contains("2 of 2 logouts"), "\(report.gaps)")
+
+        let plain = try FakeFleet([.atOnce], opensWebSockets: false)
+        defer { plain.stop() }
+        report = try await RevocationRun(plain.plan(logouts: 2, webSockets: true)).run()
+        #expect(report.late == 0 && report.isBlind && report.gaps.count == 1 && report.gaps[0].contains("2 of 2 WebSockets"), "\(report.gaps)")
+
+        report = try await RevocationRun(plain.plan(logouts: 2)).run()
+        #expect(!report.isBlind && report.gaps.isEmpty, "\(report.gaps)")
     }
 
     @Test("half of the logouts are made before the command, then as many as there are sessions at a time while it runs")

@@ -20,6 +20,8 @@ package struct RevocationPlan: Sendable {
     static let goodAnswers = 20
     /// How long a session may take to be made, to get these, and to be logged out.
     static let patience: Int64 = 60_000_000_000
+    /// The same until the first of all has got these: what is wrong with a token or an address then is told soon.
+    static let firstPatience: Int64 = 10_000_000_000
     /// For a whole answer of an edge. A paused one is waited for.
     static let timeout: Int64 = 10_000_000_000
     /// Before a connection or a logout is tried again.

@@ -67,6 +67,8 @@ private final class RevocationLoop {
     private var commandStart: Int64?
     private var commandEnd: (time: Int64, exitCode: Int32)?
     private var logouts: [(sent: Int64, answered: Int64)] = []
+    /// Some session has been in use on every edge.
+    private var hasBegun = false
     private var isOver = false
 
     init(
@@ -157,7 +159,8 @@ private final class RevocationLoop {
     private func sweep() {
         guard !isOver else { return }
         let now = BenchClock.now()
-        for trial in trials.values { trial.sweep(now) }
+        hasBegun = hasBegun || trials.values.contains { $0.isPastWarming }
+        for trial in trials.values { trial.sweep(now, isFirst: !hasBegun) }
         eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(RevocationPlan.sweepInterval)) { self.sweep() }
     }
 

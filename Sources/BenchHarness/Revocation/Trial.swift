@@ -95,6 +95,9 @@ final class Trial {
         }
     }
 
+    /// Whether the session has been in use on every edge.
+    var isPastWarming: Bool { phase != .making && phase != .warming }
+
     // MARK: What is next
 
     /// Called after everything that has happened.
@@ -113,13 +116,15 @@ final class Trial {
     }
 
     /// Called every now and then.
-    func sweep(_ now: Int64) {
+    ///
+    /// - Parameter isFirst: no session has been in use on every edge yet.
+    func sweep(_ now: Int64, isFirst: Bool) {
         for watch in watches { watch.expire(sentBefore: now - RevocationPlan.timeout) }
         call?.expire(sentBefore: now - plan.patience)
         step()
         switch phase {
         case .making, .warming, .held, .loggingOut:
-            if now - began > plan.patience { finish() }
+            if now - began > (isFirst ? min(plan.patience, RevocationPlan.firstPatience) : plan.patience) { finish() }
         case .watching:
             if let logout, now - logout.answered > plan.observation { finish() }
         case .done: break
