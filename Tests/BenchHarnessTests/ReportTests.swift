@@ -23,7 +23,8 @@ struct ReportTests {
         let dialer = Dialer(
             target: try Target(url), address: try .init(ipAddress: "127.0.0.1", port: 1), tls: nil, streams: nil, connectTimeout: .seconds(1))
         let plan = LoadPlan(dialer: dialer, shapes: [RequestShape(target: "/")], pace: .rate(100), duration: duration)
-        return RunReport(LoadResult(recorder: recorder, usage: usage), plan: plan, process: usage.map { _ in ProcessTree(root: 42) })
+        return RunReport(
+            LoadResult(recorder: recorder, duration: duration, usage: usage), plan: plan, process: usage.map { _ in ProcessTree(root: 42) })
     }
 
     @Test("the JSON has the members of the contract, and figures in order")
@@ -54,7 +55,7 @@ struct ReportTests {
         recorder.fail(.reset, intended: start)
         let dialer = try Dialer.to(1)
         let plan = LoadPlan(dialer: dialer, shapes: [RequestShape(target: "/")], pace: .connections(3), duration: 1)
-        let report = RunReport(LoadResult(recorder: recorder, usage: nil), plan: plan, process: nil)
+        let report = RunReport(LoadResult(recorder: recorder, duration: 1, usage: nil), plan: plan, process: nil)
         let json = try #require(try JSONSerialization.jsonObject(with: Data(report.json)) as? [String: Any])
         #expect(json["latency_ms"] is NSNull && json["connections"] as? Int == 3 && json["process"] == nil && json["rate"] == nil)
         #expect(String(decoding: report.page(command: ["bench"]), as: UTF8.self).contains("</html>"))

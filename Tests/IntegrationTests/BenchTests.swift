@@ -100,6 +100,20 @@ struct BenchTests {
         }
     }
 
+    @Test("Control-C ends the schedule, and the report is of the time until then")
+    func interruption() async throws {
+        let upstream = try FakeServer.echo()
+        defer { upstream.stop() }
+        let run = try PortcullisProcess(
+            ["run", "--url", "http://127.0.0.1:\(upstream.port)/", "--rate", "50", "--duration", "1h"], program: "portcullis-bench")
+        defer { run.stop() }
+        try await eventually("it is at work") { upstream.acceptedConnections > 0 }
+        run.send(signal: SIGINT)
+        #expect(try await run.exit() == 0 && run.errors.contains("interrupted"), "\(run.errors)")
+        let report = try #require(try JSONSerialization.jsonObject(with: Data(run.output.utf8)) as? [String: Any], "\(run.output)")
+        #expect((report["duration_s"] as? Double).map { $0 < 60 } == true && report["requests"] as? Int == report["ok"] as? Int)
+    }
+
     @Test(
         "wrong usage is told on standard error: 64",
         arguments: [

@@ -24,7 +24,9 @@ package struct RevocationReport: Sendable {
     package var gaps: [String] {
         var gaps: [String] = []
         for (url, edge) in zip(edges, tally.edges) {
-            if edge.unconfirmed > 0 { gaps.append("after \(edge.unconfirmed) of \(logouts) logouts \(url) answered nothing for too long to be judged") }
+            if edge.unconfirmed > 0 {
+                gaps.append("after \(edge.unconfirmed) of \(logouts) logouts \(url) answered nothing for too long to be judged")
+            }
             if edge.refusedSockets > 0 { gaps.append("\(edge.refusedSockets) of \(logouts) WebSockets were not opened by \(url)") }
         }
         if tally.abandoned > 0 { gaps.append("\(tally.abandoned) sessions were not let in or logged out in time") }

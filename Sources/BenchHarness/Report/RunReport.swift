@@ -35,7 +35,7 @@ package struct RunReport: Sendable {
         let recorder = result.recorder
         url = plan.dialer.target.shown
         pace = plan.pace
-        durationSeconds = Double(plan.duration) / 1e9
+        durationSeconds = Double(result.duration) / 1e9
         requests = recorder.requests
         ok = recorder.ok
         requestsPerSecond = Double(recorder.answersInTime) / durationSeconds
