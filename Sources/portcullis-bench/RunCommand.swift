@@ -67,7 +67,8 @@ struct RunCommand: AsyncParsableCommand {
             throw ValidationError("No duration can be longer than \(longest / 3_600_000_000_000)h.")
         }
         if let pid, pid <= 0 { throw ValidationError("--pid must be the number of a process.") }
-        _ = try url.target("--url")
+        let target = try url.target("--url")
+        guard scenario == nil || target.path == "/" else { throw ValidationError("With --scenario the paths are in its file: --url must have none.") }
     }
 
     func run() async throws {

@@ -124,6 +124,7 @@ struct BenchTests {
             ["run", "--url", "http://127.0.0.1:1/", "--rate", "1", "--duration", "5h"],
             ["run", "--url", "http://127.0.0.1:1/", "--rate", "1", "--duration", "1s", "--streams", "2"],
             ["run", "--url", "http://127.0.0.1:1/", "--rate", "1", "--duration", "1s", "--json", "/dev/null", "--html", "/dev/null"],
+            ["run", "--url", "http://127.0.0.1:1/orders", "--rate", "1", "--duration", "1s", "--scenario", "/dev/null"],
             ["revocation", "--edges", "http://127.0.0.1:1/"], ["revocation", "--edges", "http://127.0.0.1:1/", "--admin", "http://127.0.0.1:1/"],
             ["revocation", "--edges", "", "--admin", "http://127.0.0.1:1/", "--token-file", "/dev/null"],
         ])
