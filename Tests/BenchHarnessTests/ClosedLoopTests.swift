@@ -155,6 +155,18 @@ struct ClosedLoopTests {
         }
     }
 
+    @Test("a server that takes fewer streams at a time than were asked for gets no more, from the first request on")
+    func fewStreams() async throws {
+        let counter = StreamCounter()
+        try await withHTTP2Server(nil, counter, maxStreams: 2) { port in
+            var plan = try LoadPlan.simple(port, .connections(2), duration: 1000)
+            plan.dialer = try .to(port, streams: 20)
+            let report = try await plan.report()
+            #expect(report.errors.isEmpty && report.ok == report.requests && report.ok > 10, "\(report.errors)")
+            #expect(counter.requests == report.requests && counter.mostAtOnce <= 2 && counter.connections == 2)
+        }
+    }
+
     @Test("a stream that is reset is one failed request, and the others of its connection go on")
     func streamReset() async throws {
         let counter = StreamCounter(resetEvery: 10)

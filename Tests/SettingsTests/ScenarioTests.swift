@@ -47,7 +47,9 @@ struct ScenarioTests {
         #expect(requests.map(\.sendsToken) == [false, true])
     }
 
-    @Test("fields of the connection are the harness's", arguments: ["Connection", "Upgrade", "TE", "keep-alive", "Proxy-Connection", "Transfer-Encoding"])
+    @Test(
+        "fields of the connection are the harness's",
+        arguments: ["Connection", "Upgrade", "TE", "keep-alive", "Proxy-Connection", "Transfer-Encoding"])
     func connectionFields(name: String) {
         #expect {
             try load("requests: [{path: /a, headers: {\(name): x}}]")
