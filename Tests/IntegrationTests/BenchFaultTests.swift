@@ -20,11 +20,16 @@ struct BenchFaultTests {
     }
 
     /// What it says, and its exit code.
-    private func faults(_ arguments: String...) async throws -> (output: String, code: Int32?) {
+    ///
+    /// - Parameter permits: false: on a machine where nobody may have a namespace.
+    private func faults(_ arguments: String..., permits: Bool = true) async throws -> (output: String, code: Int32?) {
         let folder = try temporaryFolder("faults")
         defer { try? FileManager.default.removeItem(atPath: folder) }
+        try FileManager.default.createSymbolicLink(atPath: "\(folder)/unshare", withDestinationPath: "/bin/false")
+        let path = (permits ? "" : "\(folder):") + (ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin")
         let programs = try ["--binary", PortcullisProcess.executable("portcullis"), "--bench", PortcullisProcess.executable("portcullis-bench")]
-        let run = try ChildProcess("/usr/bin/env", ["python3", Self.script] + programs + arguments, output: "\(folder)/output", temporary: folder)
+        let run = try ChildProcess(
+            "/usr/bin/env", ["PATH=\(path)", "python3", Self.script] + programs + arguments, output: "\(folder)/output", temporary: folder)
         try await eventually("the script ends", within: .seconds(120)) { !run.isRunning }
         return (try String(contentsOfFile: "\(folder)/output", encoding: .utf8), run.exitCode)
     }
@@ -39,6 +44,12 @@ struct BenchFaultTests {
     func partition() async throws {
         let (output, code) = try await faults("--faults", "partition", "--logouts", "20")
         #expect(code == 0 && output.contains("10 of them while it was broken"), "\(output)")
+    }
+
+    @Test("where that is not permitted it is said, and nothing is taken for measured")
+    func notPermitted() async throws {
+        let (output, code) = try await faults("--faults", "partition", permits: false)
+        #expect(code == 1 && output.contains("partition: network namespaces are not permitted here") && !output.contains("late 2xx"), "\(output)")
     }
 
     @Test(
