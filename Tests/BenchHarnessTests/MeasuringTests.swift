@@ -17,9 +17,24 @@ struct MeasuringTests {
     func percentiles() throws {
         var recorder = recorder()
         for time in 1...Int64(100_000) { recorder.answer(200, intended: start, at: start + time * 1000) }
-        let summary = try #require(Summary(recorder.latency, sum: recorder.latencySum))
+        let summary = try #require(Summary(recorder.latency, Ranking(recorder.latency), sum: recorder.latencySum))
         #expect(summary.min == 0.001 && summary.max == 100 && abs(summary.mean - 50.0005) < 1e-9)
         for (value, expected) in zip(summary.values, [50, 90, 99, 99.9, 99.99]) { #expect(abs(value - expected) <= expected / 1000) }
+    }
+
+    @Test("percentiles are those of the histogram, for few values and for many", arguments: [1, 2, 3, 10, 1000, 20_000])
+    func ranking(count: Int) {
+        var generator = SeededGenerator(seed: UInt64(count))
+        var recorder = recorder()
+        for _ in 0..<count {
+            let time = Int64.random(in: 0...(1 << Int64.random(in: 0...40, using: &generator)), using: &generator)
+            recorder.answer(200, intended: start, at: start + time)
+        }
+        let ranking = Ranking(recorder.latency)
+        for percentile in [0, 1e-9, 25, 50, 90, 99, 99.9, 99.99, 99.999_999, 100] + (1...300).map({ Double($0) / 3.01 }) {
+            #expect(ranking.value(at: percentile) == recorder.latency.valueAtPercentile(percentile), "\(percentile)")
+        }
+        #expect(Ranking(self.recorder().latency).value(at: 50) == 0)
     }
 
     @Test("what was to be sent before the measuring began is not in it")
