@@ -110,8 +110,9 @@ struct MeasuringTests {
         defer { try? FileManager.default.removeItem(atPath: folder) }
         // The work is done by a grandchild that ends, and by one that lives.
         let work = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"
+        let pause = "until test -e \(folder)/go; do sleep 0.01; done"
         let process = try ChildProcess(
-            "/bin/sh", ["-c", "sh -c '\(work)'; echo half; sh -c '\(work); echo done; exec tail --pid=$PPID -f /dev/null'; true"],
+            "/bin/sh", ["-c", "sh -c '\(work)'; echo half; \(pause); sh -c '\(work); echo done; exec tail --pid=$PPID -f /dev/null'; true"],
             output: "\(folder)/out")
         defer { process.kill() }
         let tree = ProcessTree(root: process.identifier)
@@ -119,6 +120,7 @@ struct MeasuringTests {
         try await eventually("the first half", within: .seconds(60)) { try said("half") }
         let half = try #require(tree.usage())
         #expect(half.cpuSeconds > 0 && half.residentBytes > 100_000)
+        try "".write(toFile: "\(folder)/go", atomically: true, encoding: .utf8)
         try await eventually("the work is done", within: .seconds(60)) { try said("done") }
         let all = try #require(tree.usage())
         #expect(all.cpuSeconds > half.cpuSeconds)
