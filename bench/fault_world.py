@@ -196,7 +196,7 @@ class World:
         file.write_text(
             f"port {port}\nbind {self.address}\nprotected-mode no\ndir {self.folder}\n"
             f"sentinel monitor {self.MASTER} {self.address} {primary} {SENTINELS // 2 + 1}\n"
-            f"sentinel down-after-milliseconds {self.MASTER} 500\nsentinel failover-timeout {self.MASTER} 3000\n")
+            f"sentinel down-after-milliseconds {self.MASTER} 1000\nsentinel failover-timeout {self.MASTER} 3000\n")
         running = Running(self.spawn(f"sentinel{number}", ["redis-server", file, "--sentinel"]), port)
         wait("a Sentinel answers", lambda: self.ask(running, "ping") == "PONG")
         return running

@@ -30,7 +30,7 @@ struct BenchFaultTests {
         let programs = try ["--binary", PortcullisProcess.executable("portcullis"), "--bench", PortcullisProcess.executable("portcullis-bench")]
         let run = try ChildProcess(
             "/usr/bin/env", ["PATH=\(path)", "python3", Self.script] + programs + arguments, output: "\(folder)/output", temporary: folder)
-        try await eventually("the script ends", within: .seconds(120)) { !run.isRunning }
+        try await eventually("the script ends", within: .seconds(300)) { !run.isRunning }
         return (try String(contentsOfFile: "\(folder)/output", encoding: .utf8), run.exitCode)
     }
 
