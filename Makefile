@@ -10,12 +10,12 @@ BINARY := .build/release/portcullis
 BENCH := .build/release/portcullis-bench
 
 BUILD_PACKAGES := libhiredis-dev libssl-dev libcrypt-dev zlib1g-dev pkg-config
-TEST_PACKAGES := redis-server openssl curl python3-venv
+TEST_PACKAGES := redis-server openssl curl python3-venv iproute2 util-linux
 # Python tools of the tests, see Tests/requirements.txt.
 TEST_PYTHON := .build/python
 BROWSER_PACKAGES := chromium chromium-driver fonts-dejavu-core python3-selenium
 
-.PHONY: help run build bench test test-browser model fuzz races gate compare bench-check bench-contrast lint format clean packages test-packages browser-packages gate-packages model-packages compare-packages
+.PHONY: help run build bench test test-browser model fuzz races gate compare bench-check bench-contrast bench-faults lint format clean packages test-packages browser-packages gate-packages model-packages compare-packages
 
 help:
 	@echo 'make run     build and start the demo: gateway, sample service, two users'
@@ -29,6 +29,7 @@ help:
 	@echo 'make compare CPU, latency and memory beside nginx, HAProxy, Envoy and Caddy, on this machine: 45 minutes'
 	@echo 'make bench-check     whether portcullis-bench measures what wrk and h2load measure'
 	@echo 'make bench-contrast  what a logout is worth where gateways cache: portcullis-bench against nginx'
+	@echo 'make bench-faults    logouts while a gateway is paused, Redis fails over, a gateway is cut off'
 	@echo 'make lint    check the format of all sources'
 	@echo 'make format  put all sources into that format'
 
@@ -86,6 +87,9 @@ bench-check: build bench compare-packages
 bench-contrast: build bench compare-packages
 	bench/adapters/cached_auth.py --bench $(BENCH)
 
+bench-faults: build bench fault-packages
+	bench/faults.py --binary $(BINARY) --bench $(BENCH)
+
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
 
@@ -112,6 +116,9 @@ gate-packages:
 
 model-packages:
 	@.ci/packages spin gcc libc6-dev python3
+
+fault-packages:
+	@.ci/packages redis-server iproute2 util-linux python3
 
 # A peer that cannot be had is left out of the comparison.
 ENVOY := .build/envoy

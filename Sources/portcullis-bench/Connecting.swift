@@ -49,11 +49,11 @@ struct Connecting: ParsableArguments {
     }
 
     private func address(of target: Target) throws -> SocketAddress {
-        do {
-            return try SocketAddress.makeAddressResolvingHost(target.host, port: target.port)
-        } catch {
+        let addresses = AddressChoice.addresses(of: target.host, port: target.port)
+        guard let address = AddressChoice.reachable(among: addresses) else {
             throw Exit.failure(Exit.unavailable, "the name \(target.host) cannot be resolved")
         }
+        return address
     }
 
     private func tls(_ protocolName: String) throws -> PeerTLS {

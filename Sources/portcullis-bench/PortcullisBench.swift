@@ -45,6 +45,8 @@ enum Exit {
     static let usage: Int32 = 64
     static let unavailable: Int32 = 69
     static let configuration: Int32 = 78
+    /// As shells tell the end by SIGINT.
+    static let interrupted: Int32 = 130
 
     /// Says what went wrong in one line, and ends the command.
     static func failure(_ code: Int32, _ line: String) -> ExitCode {

@@ -10,7 +10,7 @@ struct RevocationCommand: AsyncParsableCommand {
         discussion: """
             Makes sessions through the admin API, keeps requests of each going on every edge, logs them out, and measures the time from the \
             logout's answer to the sending of the last request that got a 2xx. Exit code 1 if such a request was sent after that answer, or a \
-            WebSocket was left open.
+            WebSocket was left open; 69 if of some gateway nothing could be measured.
 
             Other gateways: --sessions-file FILE has sessions that are there already (user, session id and token in a line), and \
             --logout-command CMD logs one out: a command of the shell that finds PORTCULLIS_BENCH_USER, PORTCULLIS_BENCH_SESSION and \
@@ -57,7 +57,9 @@ struct RevocationCommand: AsyncParsableCommand {
     var logoutCommand: String?
 
     @Option(
-        help: ArgumentHelp("Run when half of the logouts have begun: a fault, such as a gateway that is stopped for a while.", valueName: "command"))
+        help: ArgumentHelp(
+            "Run after half of the logouts: a fault, such as a gateway that is stopped for a while. The next --sessions logouts fall into it.",
+            valueName: "command"))
     var during: String?
 
     @OptionGroup var connecting: Connecting
@@ -103,15 +105,19 @@ struct RevocationCommand: AsyncParsableCommand {
         line.clear()
         try files.write(json: report.json) { report.page(command: CommandLine.arguments) }
         if let code = report.commandExitCode, code != 0 { Exit.say("the command of --during ended with \(code)") }
+        for gap in report.gaps { Exit.say("not measured: \(gap)") }
         if report.late > 0 { Exit.say("\(report.late) requests that were sent after the logout's answer got a 2xx") }
         if report.openSockets > 0 { Exit.say("\(report.openSockets) WebSockets were still open after their session's logout") }
         if report.late > 0 || report.openSockets > 0 { throw ExitCode(Exit.found) }
+        if report.isBlind { throw ExitCode(Exit.unavailable) }
     }
 
     private func told(_ obstacle: RevocationObstacle) -> String {
         switch obstacle {
+        case .noSession("status_401"): "the admin listener made no session: status_401 (--token-file must have its token)"
+        case .noSession("status_404"): "the admin listener made no session: status_404 (it must be the admin listener, with a token)"
         case .noSession(let reason): "the admin listener made no session: \(reason)"
-        case .edgeRefuses(let url, let reason): "\(url) does not let a fresh session in: \(reason)"
+        case .edgeRefuses(let url, let reason): "\(url) does not let a fresh session in: \(reason) (--path must be a route for sessions)"
         case .noLogout: "no logout was answered 2xx"
         }
     }

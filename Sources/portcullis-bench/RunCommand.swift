@@ -12,7 +12,7 @@ struct RunCommand: AsyncParsableCommand {
         discussion: """
             With --rate requests are sent at their times whatever the target does, and latency counts from the time at which each should have been \
             sent. With --connections each connection sends its next request when the last one has been answered: that finds the most that a target \
-            can do, and says little of latency. Exit code 0 when it measured, whatever the target answered; 69 when not one request could be sent.
+            can do, and says little of latency. Control-C ends the schedule, and the report is of what was measured until then. Exit code 0 when it measured, whatever the target answered; 69 when not one request could be sent.
             """)
 
     /// More than a machine has ports for one target.
@@ -67,7 +67,8 @@ struct RunCommand: AsyncParsableCommand {
             throw ValidationError("No duration can be longer than \(longest / 3_600_000_000_000)h.")
         }
         if let pid, pid <= 0 { throw ValidationError("--pid must be the number of a process.") }
-        _ = try url.target("--url")
+        let target = try url.target("--url")
+        guard scenario == nil || target.path == "/" else { throw ValidationError("With --scenario the paths are in its file: --url must have none.") }
     }
 
     func run() async throws {
@@ -79,12 +80,17 @@ struct RunCommand: AsyncParsableCommand {
         let line = ProgressLine()
         let result: LoadResult
         do {
-            result = try await LoadRun(plan, process: process).run { line.show($0, warmup: plan.warmup, duration: plan.duration) }
+            let run = LoadRun(plan, process: process)
+            result = try await run.run(interruptions: Interruption.first()) { line.show($0, warmup: plan.warmup, duration: plan.duration) }
+        } catch is InterruptedInWarmup {
+            line.clear()
+            throw Exit.failure(Exit.interrupted, "interrupted before anything was measured")
         } catch let nothing as NothingSent {
             line.clear()
             throw Exit.failure(Exit.unavailable, "not one request could be sent to \(target.shown): \(nothing.reason.name)")
         }
         line.clear()
+        if result.duration < plan.duration { Exit.say("interrupted: the report is of the time until then") }
         if let process, result.usage == nil { Exit.say("process \(process.root) has ended: its figures are missing") }
         let report = RunReport(result, plan: plan, process: process)
         try files.write(json: report.json) { report.page(command: CommandLine.arguments) }

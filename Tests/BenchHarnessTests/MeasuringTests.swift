@@ -17,9 +17,24 @@ struct MeasuringTests {
     func percentiles() throws {
         var recorder = recorder()
         for time in 1...Int64(100_000) { recorder.answer(200, intended: start, at: start + time * 1000) }
-        let summary = try #require(Summary(recorder.latency, sum: recorder.latencySum))
+        let summary = try #require(Summary(recorder.latency, Ranking(recorder.latency), sum: recorder.latencySum))
         #expect(summary.min == 0.001 && summary.max == 100 && abs(summary.mean - 50.0005) < 1e-9)
         for (value, expected) in zip(summary.values, [50, 90, 99, 99.9, 99.99]) { #expect(abs(value - expected) <= expected / 1000) }
+    }
+
+    @Test("percentiles are those of the histogram, for few values and for many", arguments: [1, 2, 3, 10, 1000, 20_000])
+    func ranking(count: Int) {
+        var generator = SeededGenerator(seed: UInt64(count))
+        var recorder = recorder()
+        for _ in 0..<count {
+            let time = Int64.random(in: 0...(1 << Int64.random(in: 0...40, using: &generator)), using: &generator)
+            recorder.answer(200, intended: start, at: start + time)
+        }
+        let ranking = Ranking(recorder.latency)
+        for percentile in [0, 1e-9, 25, 50, 90, 99, 99.9, 99.99, 99.999_999, 100] + (1...300).map({ Double($0) / 3.01 }) {
+            #expect(ranking.value(at: percentile) == recorder.latency.valueAtPercentile(percentile), "\(percentile)")
+        }
+        #expect(Ranking(self.recorder().latency).value(at: 50) == 0)
     }
 
     @Test("what was to be sent before the measuring began is not in it")
@@ -95,8 +110,9 @@ struct MeasuringTests {
         defer { try? FileManager.default.removeItem(atPath: folder) }
         // The work is done by a grandchild that ends, and by one that lives.
         let work = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"
+        let pause = "until test -e \(folder)/go; do sleep 0.01; done"
         let process = try ChildProcess(
-            "/bin/sh", ["-c", "sh -c '\(work)'; echo half; sh -c '\(work); echo done; exec tail --pid=$PPID -f /dev/null'; true"],
+            "/bin/sh", ["-c", "sh -c '\(work)'; echo half; \(pause); sh -c '\(work); echo done; exec tail --pid=$PPID -f /dev/null'; true"],
             output: "\(folder)/out")
         defer { process.kill() }
         let tree = ProcessTree(root: process.identifier)
@@ -104,6 +120,7 @@ struct MeasuringTests {
         try await eventually("the first half", within: .seconds(60)) { try said("half") }
         let half = try #require(tree.usage())
         #expect(half.cpuSeconds > 0 && half.residentBytes > 100_000)
+        try "".write(toFile: "\(folder)/go", atomically: true, encoding: .utf8)
         try await eventually("the work is done", within: .seconds(60)) { try said("done") }
         let all = try #require(tree.usage())
         #expect(all.cpuSeconds > half.cpuSeconds)

@@ -125,10 +125,13 @@ func withTLSServer(_ certificates: TestCertificates, protocols: [String], _ body
     }
 }
 
-/// A server of HTTP/2 on a free port, over TLS if there are certificates.
-func withHTTP2Server(_ certificates: TestCertificates?, _ counter: StreamCounter, _ body: (Int) async throws -> Void) async throws {
+/// A server of HTTP/2 on a free port, over TLS if there are certificates, which takes so many streams of a connection at a time.
+func withHTTP2Server(
+    _ certificates: TestCertificates?, _ counter: StreamCounter, maxStreams: Int = 100, _ body: (Int) async throws -> Void
+) async throws {
     try await withServer(certificates, ["h2"]) { channel in
-        try channel.pipeline.syncOperations.addHandler(NIOHTTP2Handler(mode: .server))
+        try channel.pipeline.syncOperations.addHandler(
+            NIOHTTP2Handler(mode: .server, initialSettings: [HTTP2Setting(parameter: .maxConcurrentStreams, value: maxStreams)]))
         try channel.pipeline.syncOperations.addHandler(HTTP2Responder(counter))
     } _: {
         try await body($0)

@@ -15,8 +15,38 @@ struct OpenLoopTests {
         let server = try ScriptedServer()
         defer { server.stop() }
         let report = try await LoadPlan.simple(server.port, .rate(200), duration: 1500, loops: loops).report()
-        #expect(server.requests.count == 300 && report.requests == 300 && report.ok == 300 && report.errors.isEmpty)
+        #expect(server.requests.count == 300 && report.requests == 300 && report.ok == 300, "\(server.requests.count), \(report.errors)")
         #expect(report.timeline.map(\.requests) == [200, 100])
+    }
+
+    @Test(
+        "an interruption ends the schedule: all that was due before is in the report, and the time that it took",
+        arguments: [LoadPlan.Pace.rate(100), .rate(0.1), .connections(2)])
+    func interruption(pace: LoadPlan.Pace) async throws {
+        let server = try ScriptedServer()
+        defer { server.stop() }
+        let plan = try LoadPlan.simple(server.port, pace, duration: 600_000, loops: 2)
+        let (stream, continuation) = AsyncStream.makeStream(of: Void.self)
+        let running = Task { try await LoadRun(plan).run(interruptions: stream) }
+        let least = pace == .rate(0.1) ? 1 : 20
+        try await eventually("some are sent") { server.requests.count >= least }
+        continuation.yield()
+        let report = RunReport(try await running.value, plan: plan, process: nil)
+        #expect(report.errors.isEmpty && report.requests == server.requests.count && report.requests >= least)
+        #expect(report.durationSeconds < 300 && report.timeline.count == Int(report.durationSeconds.rounded(.up)))
+        if case .rate(let rate) = pace { #expect(abs(Double(report.requests) - report.durationSeconds * rate) <= 1) }
+    }
+
+    @Test("one in the warm-up leaves nothing to report")
+    func earlyInterruption() async throws {
+        let server = try ScriptedServer()
+        defer { server.stop() }
+        let plan = try LoadPlan.simple(server.port, .rate(50), warmup: 600_000, duration: 1000)
+        let (stream, continuation) = AsyncStream.makeStream(of: Void.self)
+        let running = Task { try await LoadRun(plan).run(interruptions: stream) }
+        try await eventually("some are sent") { server.requests.count >= 5 }
+        continuation.yield()
+        await #expect(throws: InterruptedInWarmup.self) { try await running.value }
     }
 
     @Test("warm-up is sent and not counted")

@@ -18,6 +18,10 @@ final class FakeFleet: Sendable {
         case after(milliseconds: Int)
         /// Never.
         case never
+        /// Nothing is answered any more once the session has ended.
+        case falls
+        /// On the connections that the session has, nothing is answered any more; on new ones it is let in.
+        case stuckForOld
     }
 
     private struct State {
@@ -35,9 +39,11 @@ final class FakeFleet: Sendable {
             switch manner {
             case .atOnce: return false
             case .after(let milliseconds): return ContinuousClock.now < ended + .milliseconds(milliseconds)
-            case .never: return true
+            case .never, .stuckForOld, .falls: return true
             }
         }
+
+        func isEnded(_ token: String) -> Bool { state.withLock { $0.ended[String(token.dropFirst(9))] != nil } }
     }
 
     static let adminToken = "token of the admin listener"
@@ -48,16 +54,22 @@ final class FakeFleet: Sendable {
     /// - Parameters:
     ///   - refusedLogouts: so many are answered with 503 first.
     ///   - letsIn: the status of sessions that are good.
-    init(_ manners: [Manner], refusedLogouts: Int = 0, letsIn: Int = 200, creates: Int = 201) throws {
+    init(_ manners: [Manner], refusedLogouts: Int = 0, letsIn: Int = 200, creates: Int = 201, opensWebSockets: Bool = true) throws {
         let book = Book()
         self.book = book
         edges = try manners.map { manner in
             try FakeServer { connection in
                 let reader = HTTPReader(connection.socket)
+                var answered = 0
                 while let request = reader.request() {
+                    defer { answered += 1 }
                     let token = request["Authorization"].first.map { String($0.dropFirst("Bearer ".count)) } ?? ""
                     let isIn = book.isLetIn(token, manner)
-                    guard request["Upgrade"].isEmpty else {
+                    switch manner {
+                    case .stuckForOld where answered > 0 && book.isEnded(token), .falls where book.isEnded(token): return connection.waitForEnd()
+                    default: break
+                    }
+                    guard request["Upgrade"].isEmpty || !opensWebSockets else {
                         connection.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
                         // A text frame of 300 bytes first, so that the close frame is not what comes first.
                         connection.write([0x81, 126, 1, 44] + [UInt8](repeating: 0x61, count: 300))
@@ -163,6 +175,48 @@ struct RevocationTests {
         let edges = try #require(try members(report)["edges"] as? [[String: Any]])
         #expect(report.late > 2 && edges[0]["unconfirmed"] as? Int == 2)
         #expect((edges[0]["last_2xx_ms"] as? [String: Double])?["min"].map { $0 > 300 } == true)
+    }
+
+    @Test("a gateway that leaves the connections of a session without an answer, and lets it in on a new one after the logout, is found out")
+    func stuck() async throws {
+        let fleet = try FakeFleet([.stuckForOld])
+        defer { fleet.stop() }
+        let report = try await RevocationRun(fleet.plan(logouts: 3, observation: 500)).run()
+        #expect(report.logouts == 3 && report.late == 3)
+    }
+
+    @Test("a gateway that answers nothing after the logouts, or opens no WebSocket, is not taken for a good one")
+    func gaps() async throws {
+        let silent = try FakeFleet([.atOnce, .falls])
+        defer { silent.stop() }
+        var report = try await RevocationRun(silent.plan(logouts: 2, observation: 400)).run()
+        #expect(report.isBlind && report.gaps.count == 1 && report.gaps[0].contains("2 of 2 logouts"), "\(report.gaps)")
+
+        let plain = try FakeFleet([.atOnce], opensWebSockets: false)
+        defer { plain.stop() }
+        report = try await RevocationRun(plain.plan(logouts: 2, webSockets: true)).run()
+        #expect(report.late == 0 && report.isBlind && report.gaps.count == 1 && report.gaps[0].contains("2 of 2 WebSockets"), "\(report.gaps)")
+
+        report = try await RevocationRun(plain.plan(logouts: 2)).run()
+        #expect(!report.isBlind && report.gaps.isEmpty, "\(report.gaps)")
+    }
+
+    @Test("half of the logouts are made before the command, then as many as there are sessions at a time while it runs")
+    func during() async throws {
+        let fleet = try FakeFleet([.atOnce, .atOnce])
+        defer { fleet.stop() }
+        let folder = try temporaryFolder("during")
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try "".write(toFile: "\(folder)/log", atomically: true, encoding: .utf8)
+        var plan = try fleet.plan(logouts: 10, sessions: 3, observation: 300)
+        plan.logout = .command("echo $PORTCULLIS_BENCH_SESSION >> \(folder)/log")
+        // Would never end if those were not logged out while it runs.
+        plan.during = "cp \(folder)/log \(folder)/before; until test $(wc -l < \(folder)/log) -ge 8; do sleep 0.01; done"
+        let json = try members(try await RevocationRun(plan).run())
+        let during = try #require(json["during"] as? [String: Any])
+        #expect(json["logouts"] as? Int == 10 && during["logouts"] as? Int == 3 && during["exit_code"] as? Int == 0)
+        #expect((during["logout_ms"] as? [String: Double])?["min"].map { $0 > 0 } == true)
+        #expect(try String(contentsOfFile: "\(folder)/before", encoding: .utf8).split(separator: "\n").count == 5)
     }
 
     @Test("a logout that is not answered 2xx is none: it is repeated, and counts from when it is")

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Portcullis authors
 
 import Foundation
+import NIOCore
 import TestSupport
 import Testing
 
@@ -71,6 +72,20 @@ struct TargetTests {
         #expect {
             try TokenFile.read("/nowhere/at/all")
         } throws: { ($0 as? TokenFile.Problem)?.isAbsent == true }
+    }
+
+    @Test("of several addresses of a name the first is taken that takes connections, and the first where none does")
+    func addresses() throws {
+        let server = try FakeServer { $0.waitForEnd() }
+        defer { server.stop() }
+        let open = try SocketAddress(ipAddress: "127.0.0.1", port: server.port)
+        let closed = try ["::1", "127.0.0.1"].map { try SocketAddress(ipAddress: $0, port: freePort()) }
+        #expect(AddressChoice.reachable(among: closed + [open]) == open)
+        #expect(AddressChoice.reachable(among: closed) == closed[0] && AddressChoice.reachable(among: []) == nil)
+        #expect(server.acceptedConnections <= 1 && AddressChoice.reachable(among: [open]) == open)
+        #expect(AddressChoice.addresses(of: "127.0.0.1", port: server.port) == [open])
+        #expect(AddressChoice.addresses(of: "::1", port: 80) == [try SocketAddress(ipAddress: "::1", port: 80)])
+        #expect(AddressChoice.addresses(of: "no name", port: 80).isEmpty)
     }
 
     @Test("a file of sessions has user, session id and token in each line")

@@ -44,6 +44,8 @@ struct BenchTests {
         try await withFleet { one, other in
             let fault = "kill -STOP \(other.process.identifier); sleep 0.5; kill -CONT \(other.process.identifier)"
             let page = "\(one.process.folder)/report.html", file = "\(one.process.folder)/report.json"
+            // Longer than the report will be, and replaced by it.
+            try String(repeating: "{", count: 100_000).write(toFile: file, atomically: true, encoding: .utf8)
             let result = try await bench(
                 fleet(one, other) + [
                     "--logouts", "12", "--sessions", "3", "--settle", "300ms", "--websocket-path", "/socket", "--during", fault, "--html", page,
@@ -98,6 +100,20 @@ struct BenchTests {
         }
     }
 
+    @Test("Control-C ends the schedule, and the report is of the time until then")
+    func interruption() async throws {
+        let upstream = try FakeServer.echo()
+        defer { upstream.stop() }
+        let run = try PortcullisProcess(
+            ["run", "--url", "http://127.0.0.1:\(upstream.port)/", "--rate", "50", "--duration", "1h"], program: "portcullis-bench")
+        defer { run.stop() }
+        try await eventually("it is at work") { upstream.acceptedConnections > 0 }
+        run.send(signal: SIGINT)
+        #expect(try await run.exit() == 0 && run.errors.contains("interrupted"), "\(run.errors)")
+        let report = try #require(try JSONSerialization.jsonObject(with: Data(run.output.utf8)) as? [String: Any], "\(run.output)")
+        #expect((report["duration_s"] as? Double).map { $0 < 60 } == true && report["requests"] as? Int == report["ok"] as? Int)
+    }
+
     @Test(
         "wrong usage is told on standard error: 64",
         arguments: [
@@ -107,6 +123,8 @@ struct BenchTests {
             ["run", "--url", "http://127.0.0.1:1/", "--rate", "1", "--duration", "1"],
             ["run", "--url", "http://127.0.0.1:1/", "--rate", "1", "--duration", "5h"],
             ["run", "--url", "http://127.0.0.1:1/", "--rate", "1", "--duration", "1s", "--streams", "2"],
+            ["run", "--url", "http://127.0.0.1:1/", "--rate", "1", "--duration", "1s", "--json", "/dev/null", "--html", "/dev/null"],
+            ["run", "--url", "http://127.0.0.1:1/orders", "--rate", "1", "--duration", "1s", "--scenario", "/dev/null"],
             ["revocation", "--edges", "http://127.0.0.1:1/"], ["revocation", "--edges", "http://127.0.0.1:1/", "--admin", "http://127.0.0.1:1/"],
             ["revocation", "--edges", "", "--admin", "http://127.0.0.1:1/", "--token-file", "/dev/null"],
         ])
@@ -128,6 +146,10 @@ struct BenchTests {
             let result = try await bench(run + more)
             #expect(result.exitCode == 69 && result.errors.contains(word) && result.errors.split(separator: "\n").count == 1, "\(result)")
         }
+        // What an earlier run has written stays until there is something new.
+        try "of an earlier run".write(toFile: "\(folder)/report", atomically: true, encoding: .utf8)
+        #expect(try await bench(run + ["--json", "\(folder)/report"]).exitCode == 69)
+        #expect(try String(contentsOfFile: "\(folder)/report", encoding: .utf8) == "of an earlier run")
         try GatewaySetup.adminToken.write(toFile: "\(folder)/token", atomically: true, encoding: .utf8)
         try "requests:\n  - {path: nowhere}\n  - {weight: 0, path: /}\n".write(toFile: "\(folder)/mix.yaml", atomically: true, encoding: .utf8)
         let result = try await bench(run + ["--scenario", "\(folder)/mix.yaml"])

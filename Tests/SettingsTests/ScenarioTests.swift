@@ -41,6 +41,21 @@ struct ScenarioTests {
             ])
     }
 
+    @Test("a request that has an Authorization of its own gets no token beside it")
+    func ownAuthorization() throws {
+        let requests = try load("requests: [{path: /a, headers: {authorization: Basic eA==}}, {path: /b, token: true}]").requests
+        #expect(requests.map(\.sendsToken) == [false, true])
+    }
+
+    @Test(
+        "fields of the connection are the harness's",
+        arguments: ["Connection", "Upgrade", "TE", "keep-alive", "Proxy-Connection", "Transfer-Encoding"])
+    func connectionFields(name: String) {
+        #expect {
+            try load("requests: [{path: /a, headers: {\(name): x}}]")
+        } throws: { ($0 as? SettingsProblems)?.problems.map(\.key) == ["requests[0].headers.\(name)"] }
+    }
+
     @Test("every mistake is told with its place, and without what was read")
     func mistakes() throws {
         let text = """

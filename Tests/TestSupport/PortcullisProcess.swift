@@ -96,7 +96,7 @@ package final class PortcullisProcess: Sendable {
 
     /// What `PORTCULLIS_BINARY` names (a path; for figures, which want a release build), or else what stands beside the bundle of the tests, where
     /// `swift build --build-tests` puts it.
-    private static func executable(_ name: String) throws -> String {
+    package static func executable(_ name: String) throws -> String {
         if name == "portcullis", let path = ProcessInfo.processInfo.environment["PORTCULLIS_BINARY"] { return path }
         let bundle = Bundle.main.executableURL ?? URL(fileURLWithPath: CommandLine.arguments[0])
         let path = bundle.resolvingSymlinksInPath().deletingLastPathComponent().appendingPathComponent(name).path

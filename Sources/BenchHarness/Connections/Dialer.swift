@@ -29,7 +29,7 @@ package struct Dialer: Sendable {
     /// On its loop. The owner hears what becomes of it, never before this has returned.
     func dial(_ owner: any LinkOwner, table: RequestTable, keepsBody: Bool = false, on eventLoop: any EventLoop) -> any Link {
         guard let streams else {
-            let link = HTTP1Link(owner: owner, table: table, keepsBody: keepsBody)
+            let link = HTTP1Link(owner: owner, table: table, isClear: tls == nil, keepsBody: keepsBody)
             open(on: eventLoop, handlers: { [link] }, opened: link.opened, failed: link.openingFailed)
             return link
         }

@@ -30,6 +30,10 @@ final class HTTP2Link: Link, ChannelInboundHandler {
     private var nextStream = HTTP2StreamID(1)
     private var context: ChannelHandlerContext?
     private var isOpen = false
+    /// The owner knows that it is open.
+    private var isAnnounced = false
+    /// Requests at a time that the other side allows (RFC 9113 §6.5.2).
+    private var peerLimit = Int.max
     private var isGone = false
     /// The other side takes no new streams, or there are no more numbers.
     private var isLast = false
@@ -46,7 +50,7 @@ final class HTTP2Link: Link, ChannelInboundHandler {
         streamLimit = streams
     }
 
-    var freeSlots: Int { isOpen && !isLast && !isGone ? max(0, streamLimit - streams.count) : 0 }
+    var freeSlots: Int { isAnnounced && !isLast && !isGone ? max(0, min(streamLimit, peerLimit) - streams.count) : 0 }
 
     // MARK: Opening
 
@@ -74,7 +78,20 @@ final class HTTP2Link: Link, ChannelInboundHandler {
         // The codec has sent the settings; the window of the connection is no setting (RFC 9113 §6.9.2).
         write(.rootStream, .windowUpdate(windowSizeIncrement: Self.connectionWindow))
         context?.flush()
+        // Several at once may be more than the other side takes, which would refuse some: that it tells in its settings.
+        if streamLimit == 1 { announce() }
+    }
+
+    private func announce() {
+        guard isOpen, !isAnnounced, !isGone else { return }
+        isAnnounced = true
         owner.linkOpened(self)
+    }
+
+    private func take(_ settings: HTTP2Settings) {
+        // One at least: what is too much for a side that allows none for a while waits in the codec.
+        for setting in settings where setting.parameter == .maxConcurrentStreams { peerLimit = max(1, setting.value) }
+        announce()
     }
 
     func openingFailed(_ kind: FailureKind) {
@@ -127,7 +144,8 @@ final class HTTP2Link: Link, ChannelInboundHandler {
             isLast = true
             for stream in streams.keys where stream > last { fail(stream, .reset) }
             endIfLast()
-        case .priority, .settings, .pushPromise, .ping, .windowUpdate, .alternativeService, .origin: break
+        case .settings(.settings(let settings)): take(settings)
+        case .priority, .settings(.ack), .pushPromise, .ping, .windowUpdate, .alternativeService, .origin: break
         }
     }
 
@@ -187,7 +205,7 @@ final class HTTP2Link: Link, ChannelInboundHandler {
         let flights = streams.values.map(\.flight)
         streams = [:]
         for flight in flights { owner.link(self, failed: flight, kind) }
-        owner.linkGone(self, isOpen ? nil : kind)
+        owner.linkGone(self, isAnnounced ? nil : kind)
     }
 
     func channelInactive(context: ChannelHandlerContext) {

@@ -18,7 +18,7 @@ final class LoadLoop: LinkOwner {
     private let eventLoop: any EventLoop
     private let table: RequestTable
     private let schedule: Schedule?
-    private let end: Int64
+    private var end: Int64
     private let finished: EventLoopPromise<Void>
     private var mix: Mix
     private var phase = Phase.running
@@ -212,6 +212,17 @@ final class LoadLoop: LinkOwner {
         guard phase != .ended else { return }
         let next = BenchClock.deadline(min(now + LoadPlan.sweepInterval, now < end ? end : .max))
         sweeping = eventLoop.assumeIsolated().scheduleTask(deadline: next) { self.sweep() }
+    }
+
+    /// The time is over now; what was due before is still sent, and answers are waited for.
+    ///
+    /// - Parameter time: now, for all loops.
+    func end(at time: Int64) {
+        end = time
+        recorder.end(at: time)
+        sweeping?.cancel()
+        sweep()
+        if schedule != nil { tick() }
     }
 
     /// Gives up what is under way and what waits.

@@ -15,6 +15,8 @@ package struct LoadProgress: Sendable {
 /// What a run has measured.
 package struct LoadResult: Sendable {
     package var recorder: Recorder
+    /// That of the plan, or shorter where the run was interrupted; nanoseconds.
+    package var duration: Int64
     /// Of the process that was watched; nil where none was, or it had ended.
     package var usage: ProcessTree.Usage?
 }
@@ -24,12 +26,15 @@ package struct NothingSent: Error {
     package var reason: FailureKind
 }
 
+/// The run was interrupted before anything was measured.
+package struct InterruptedInWarmup: Error {}
+
 /// One run: the loops, and what is looked at once a second.
 package struct LoadRun: Sendable {
     /// Before the first request is due, so that every loop is there in time; nanoseconds.
     private static let preparation: Int64 = 20_000_000
 
-    private enum Event { case second, finished }
+    private enum Event { case second, interrupted, finished }
 
     private let plan: LoadPlan
     private let process: ProcessTree?
@@ -41,12 +46,15 @@ package struct LoadRun: Sendable {
 
     /// Returns when every request has been answered or given up.
     ///
-    /// - Throws: `NothingSent`.
-    package func run(progress: ((LoadProgress) -> Void)? = nil) async throws -> LoadResult {
+    /// - Parameter interruptions: with the first the schedule ends, and what has been measured until then is the result.
+    /// - Throws: `NothingSent`, `InterruptedInWarmup`.
+    package func run(
+        interruptions: AsyncStream<Void> = AsyncStream { $0.finish() }, progress: ((LoadProgress) -> Void)? = nil
+    ) async throws -> LoadResult {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: plan.loops)
         let result: Result<LoadResult, any Error>
         do {
-            result = .success(try await run(on: group, progress))
+            result = .success(try await run(on: group, interruptions, progress))
         } catch {
             result = .failure(error)
         }
@@ -54,7 +62,9 @@ package struct LoadRun: Sendable {
         return try result.get()
     }
 
-    private func run(on group: MultiThreadedEventLoopGroup, _ progress: ((LoadProgress) -> Void)?) async throws -> LoadResult {
+    private func run(
+        on group: MultiThreadedEventLoopGroup, _ interruptions: AsyncStream<Void>, _ progress: ((LoadProgress) -> Void)?
+    ) async throws -> LoadResult {
         let start = BenchClock.now() + Self.preparation
         let measuredFrom = start + plan.warmup
         var loops: [NIOLoopBound<LoadLoop>] = []
@@ -82,23 +92,36 @@ package struct LoadRun: Sendable {
                 continuation.yield(.second)
             }
         }
-        defer { beat.cancel() }
+        let listening = Task {
+            for await _ in interruptions { continuation.yield(.interrupted) }
+        }
+        defer {
+            beat.cancel()
+            listening.cancel()
+        }
 
         var before: ProcessTree.Usage?
         var greatestMemory = 0
         var second = Int(first)
+        var end = measuredFrom + plan.duration
         for await event in events {
             if event == .finished { break }
+            if event == .interrupted {
+                end = min(end, BenchClock.now())
+                for loop in loops { try await loop.eventLoop.submit { [end] in loop.value.end(at: end) }.get() }
+                continue
+            }
             if second == 0 { before = process?.usage() }
             if second >= 0 { greatestMemory = max(greatestMemory, process?.usage()?.residentBytes ?? 0) }
             try await look(at: loops, second, progress)
             second += 1
         }
 
-        var recorder = Recorder(start: measuredFrom, end: measuredFrom + plan.duration)
+        guard end > measuredFrom else { throw InterruptedInWarmup() }
+        var recorder = Recorder(start: measuredFrom, end: end)
         for loop in loops { recorder.add(try await loop.eventLoop.submit { loop.value.recorder }.get()) }
-        try await throwIfNothingSent(loops)
-        return LoadResult(recorder: recorder, usage: usage(since: before, greatestMemory))
+        try await throwIfNothingSent(loops, isOver: true)
+        return LoadResult(recorder: recorder, duration: end - measuredFrom, usage: usage(since: before, greatestMemory))
     }
 
     private func look(at loops: [NIOLoopBound<LoadLoop>], _ second: Int, _ progress: ((LoadProgress) -> Void)?) async throws {
@@ -110,7 +133,7 @@ package struct LoadRun: Sendable {
         }
         progress?(seen)
         do {
-            try await throwIfNothingSent(loops)
+            try await throwIfNothingSent(loops, isOver: false)
         } catch {
             // Nobody is there: nobody waits for the end of the schedule.
             for loop in loops { try await loop.eventLoop.submit { loop.value.stop() }.get() }
@@ -118,14 +141,15 @@ package struct LoadRun: Sendable {
         }
     }
 
-    private func throwIfNothingSent(_ loops: [NIOLoopBound<LoadLoop>]) async throws {
+    /// - Parameter isOver: nothing more is to be sent; before, one that is silent for longer than the run may still answer.
+    private func throwIfNothingSent(_ loops: [NIOLoopBound<LoadLoop>], isOver: Bool) async throws {
         var reason: FailureKind?
         for loop in loops {
             let (sent, failure) = try await loop.eventLoop.submit { (loop.value.sent, loop.value.openingFailure) }.get()
             guard sent == 0 else { return }
             reason = reason ?? failure
         }
-        if let reason { throw NothingSent(reason: reason) }
+        if let reason = reason ?? (isOver ? .timeout : nil) { throw NothingSent(reason: reason) }
     }
 
     private func usage(since before: ProcessTree.Usage?, _ greatestMemory: Int) -> ProcessTree.Usage? {

@@ -31,7 +31,7 @@ package struct Recorder: Sendable {
     private(set) var failures = [Int](repeating: 0, count: FailureKind.allCases.count)
     private(set) var seconds: [Second] = []
     private let start: Int64
-    private let end: Int64
+    private(set) var end: Int64
 
     /// - Parameters:
     ///   - start: requests that were intended before it are warm-up, and not recorded.
@@ -39,8 +39,15 @@ package struct Recorder: Sendable {
     init(start: Int64, end: Int64) {
         self.start = start
         self.end = end
-        let count = Int((end - start + 999_999_999) / 1_000_000_000)
-        seconds = Array(repeating: Second(), count: max(1, count))
+        seconds = Array(repeating: Second(), count: Self.count(from: start, to: end))
+    }
+
+    private static func count(from start: Int64, to end: Int64) -> Int { max(1, Int((end - start + 999_999_999) / 1_000_000_000)) }
+
+    /// The schedule ends earlier: no request is intended at that time or later.
+    mutating func end(at time: Int64) {
+        end = time
+        seconds.removeLast(max(0, seconds.count - Self.count(from: start, to: time)))
     }
 
     var errors: Int { refusals.reduce(0, +) + failures.reduce(0, +) }

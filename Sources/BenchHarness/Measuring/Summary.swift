@@ -16,13 +16,15 @@ package struct Summary: Sendable, Equatable {
 
     /// Of nanoseconds; nil where there are none.
     ///
-    /// - Parameter sum: of what was recorded: the histogram's own mean is one of its buckets.
-    init?(_ histogram: Histogram<UInt64>, sum: UInt64) {
+    /// - Parameters:
+    ///   - ranking: of the histogram.
+    ///   - sum: of what was recorded: the histogram's own mean is one of its buckets.
+    init?(_ histogram: Histogram<UInt64>, _ ranking: Ranking, sum: UInt64) {
         guard histogram.totalCount > 0 else { return nil }
         min = Double(histogram.min) / 1e6
         max = Double(histogram.maxRecorded) / 1e6
         mean = Double(sum) / Double(histogram.totalCount) / 1e6
-        values = Self.percentiles.map { Double(histogram.valueAtPercentile($0.value)) / 1e6 }
+        values = Self.percentiles.map { Double(ranking.value(at: $0.value)) / 1e6 }
     }
 
     /// Of milliseconds, which may be negative: each percentile is the smallest that so many are not above. Nil where there are none.

@@ -66,7 +66,7 @@ struct HTML {
             <main>
             <h1>\(Self.escaped(title))</h1>
             <p class="when">\(Self.date(systemTime()))</p>
-            <pre>\(Self.escaped(Self.shown(command)))</pre>
+            <pre>\(Self.shown(command).map { "<span>\(Self.escaped($0))</span>" }.joined(separator: " "))</pre>
             \(body)</main>
             </body>
             </html>
@@ -85,9 +85,9 @@ struct HTML {
         return "\(date.year)-\(two(date.month))-\(two(date.day)) \(clock) UTC"
     }
 
-    /// The command as a shell would take it, without the program's folder, the queries of URLs and other programs' commands.
-    static func shown(_ command: [String]) -> String {
-        let words = command.enumerated().map { place, word in
+    /// The words of the command as a shell would take them, without the program's folder, the queries of URLs and other programs' commands.
+    static func shown(_ command: [String]) -> [String] {
+        command.enumerated().map { place, word in
             if place == 0 { return word.split(separator: "/").last.map(String.init) ?? word }
             if ["--logout-command", "--during"].contains(command[place - 1]) { return "…" }
             for option in ["--logout-command=", "--during="] where word.hasPrefix(option) { return option + "…" }
@@ -96,7 +96,6 @@ struct HTML {
             let isPlain = shown.utf8.allSatisfy { $0 &- 0x30 < 10 || ($0 | 0x20) &- UInt8(ascii: "a") < 26 || "-._/:,=@%+".utf8.contains($0) }
             return isPlain && !shown.isEmpty ? shown : "'\(shown.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''"))'"
         }
-        return words.joined(separator: " ")
     }
 
     private static let style = """
@@ -109,6 +108,7 @@ struct HTML {
         h1 { font-size: 22px; margin: 0; overflow-wrap: anywhere; } h2 { font-size: 17px; margin: 32px 0 8px; }
         .when { color: var(--soft); margin: 4px 0 12px; }
         pre { background: var(--tint); padding: 10px 12px; border-radius: 6px; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px; }
+        pre span { display: inline-block; max-width: 100%; }
         figure { margin: 20px 0; } figcaption { font-weight: 600; margin-bottom: 4px; }
         svg { width: 100%; height: auto; display: block; } svg text { font-size: 11px; fill: var(--soft); } svg text.name { fill: var(--text); }
         .grid { stroke: var(--grid); stroke-width: 1; } .line { fill: none; stroke-width: 1.8; stroke-linejoin: round; }

@@ -20,8 +20,27 @@ package struct RevocationReport: Sendable {
     package var late: Int { tally.edges.reduce(0) { $0 + $1.late } }
     /// WebSockets that outlived their session for as long as they were watched.
     package var openSockets: Int { tally.edges.reduce(0) { $0 + $1.openSockets } }
+    /// What was asked for and could not be measured, each in a clause.
+    package var gaps: [String] {
+        var gaps: [String] = []
+        for (url, edge) in zip(edges, tally.edges) {
+            if edge.unconfirmed > 0 {
+                gaps.append("after \(edge.unconfirmed) of \(logouts) logouts \(url) answered nothing for too long to be judged")
+            }
+            if edge.refusedSockets > 0 { gaps.append("\(edge.refusedSockets) of \(logouts) WebSockets were not opened by \(url)") }
+        }
+        if tally.abandoned > 0 { gaps.append("\(tally.abandoned) sessions were not let in or logged out in time") }
+        if logoutsDuring == 0 { gaps.append("no logout was sent while the command of --during ran") }
+        return gaps
+    }
+    /// Of some edge nothing at all is known of what was asked for.
+    package var isBlind: Bool {
+        logouts > 0 && tally.edges.contains { $0.unconfirmed == logouts && $0.late == 0 || $0.refusedSockets == logouts }
+    }
     /// What the command that was started in the middle ended with; nil where there was none.
     package var commandExitCode: Int32? { tally.during?.exitCode }
+    /// Logouts that were sent while it ran; nil where there was none.
+    private var logoutsDuring: Int? { tally.during?.logoutTimes.count }
 
     /// One JSON object, in UTF-8, with a line end.
     package var json: [UInt8] {
@@ -37,6 +56,8 @@ package struct RevocationReport: Sendable {
                 writer.member("start_s", rounded: during.startSeconds)
                 writer.member("duration_s", rounded: during.seconds)
                 writer.member("exit_code", during.exitCode)
+                writer.member("logouts", during.logoutTimes.count)
+                writer.member("logout_ms", Summary(during.logoutTimes))
                 writer.endObject()
             }
             writer.name("edges")
@@ -71,7 +92,9 @@ package struct RevocationReport: Sendable {
     package func page(command: [String]) -> [UInt8] {
         var html = HTML()
         html.paragraph("\(logouts) logouts, \(edges.count) edges: \(late) requests that were sent after the logout's answer got a 2xx.")
-        html.table("milliseconds", of: [("logout", Summary(tally.logoutTimes))])
+        html.table(
+            "milliseconds",
+            of: [("logout", Summary(tally.logoutTimes)), ("sent while the command ran", tally.during.flatMap { Summary($0.logoutTimes) })])
         html.heading("From the logout's answer to the sending of the last request that got a 2xx")
         html.table("milliseconds", of: zip(edges, tally.edges).map { ($0, Summary($1.lastGood)) })
         html.plot(distribution("Last 2xx of each logout, in order", zip(edges, tally.edges).map { ($0, $1.lastGood) }, "ms after the answer"))

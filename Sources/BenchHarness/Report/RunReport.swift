@@ -35,13 +35,14 @@ package struct RunReport: Sendable {
         let recorder = result.recorder
         url = plan.dialer.target.shown
         pace = plan.pace
-        durationSeconds = Double(plan.duration) / 1e9
+        durationSeconds = Double(result.duration) / 1e9
         requests = recorder.requests
         ok = recorder.ok
         requestsPerSecond = Double(recorder.answersInTime) / durationSeconds
         errors = recorder.errorCounts
-        latency = Summary(recorder.latency, sum: recorder.latencySum)
-        lateness = Summary(recorder.lateness, sum: recorder.latenessSum)
+        let latencies = Ranking(recorder.latency), latenesses = Ranking(recorder.lateness)
+        latency = Summary(recorder.latency, latencies, sum: recorder.latencySum)
+        lateness = Summary(recorder.lateness, latenesses, sum: recorder.latenessSum)
         self.process = process.flatMap { process in result.usage.map { (process.root, $0) } }
         timeline = recorder.seconds.enumerated().map { number, second in
             let isKnown = second.latency.totalCount > 0
@@ -50,17 +51,17 @@ package struct RunReport: Sendable {
                 p50: isKnown ? Double(second.latency.valueAtPercentile(50)) / 1e3 : nil,
                 p99: isKnown ? Double(second.latency.valueAtPercentile(99)) / 1e3 : nil)
         }
-        latencyCurve = Self.curve(recorder.latency)
-        latenessCurve = Self.curve(recorder.lateness)
+        latencyCurve = Self.curve(recorder.latency, latencies)
+        latenessCurve = Self.curve(recorder.lateness, latenesses)
     }
 
     /// Sixteen points for each factor of ten, up to where a single value counts.
-    private static func curve(_ histogram: Histogram<UInt64>) -> [(x: Double, y: Double)] {
+    private static func curve(_ histogram: Histogram<UInt64>, _ ranking: Ranking) -> [(x: Double, y: Double)] {
         guard histogram.totalCount > 0 else { return [] }
         var points: [(x: Double, y: Double)] = []
         var x = 1.0
         while x < Double(histogram.totalCount) {
-            points.append((x, Double(histogram.valueAtPercentile(100 * (1 - 1 / x))) / 1e6))
+            points.append((x, Double(ranking.value(at: 100 * (1 - 1 / x))) / 1e6))
             x *= 1.154_781_984_689_458
         }
         points.append((Double(histogram.totalCount), Double(histogram.maxRecorded) / 1e6))

@@ -3,7 +3,9 @@
 
 import NIOCore
 
-/// Sends requests of one session through one edge, one after the other, and notes when those were sent that got a 2xx. Confined to its loop.
+/// Sends requests of one session through one edge, one after the other, and notes when those were sent that got a 2xx. When the logout has been
+/// answered, one more leaves at once on a connection of its own: where the edge is paused, it is among the first that are read afterwards, while
+/// the others wait for the answer of one that was sent before. Confined to its loop.
 final class EdgeWatch: LinkOwner {
     /// What was seen until now. Times are nanoseconds of `BenchClock`.
     struct Record {
@@ -28,10 +30,11 @@ final class EdgeWatch: LinkOwner {
     private let eventLoop: any EventLoop
     private let changed: () -> Void
     private var link: (any Link)?
+    /// For the request that leaves when the logout has been answered.
+    private var probe: (any Link)?
     private var isStopped = false
     private(set) var record = Record()
-    /// When the logout's answer had come; set by the trial.
-    var loggedOutAt: Int64?
+    private var loggedOutAt: Int64?
     /// The logout has been sent: from then on what is under way may be refused. Set by the trial.
     var isEnding = false
 
@@ -52,12 +55,22 @@ final class EdgeWatch: LinkOwner {
     func stop() {
         isStopped = true
         link?.close(.reset)
+        probe?.close(.reset)
+    }
+
+    /// - Parameter time: when the logout's answer had come.
+    func loggedOut(at time: Int64) {
+        loggedOutAt = time
+        if !isStopped { probe = dialer.dial(self, table: table, on: eventLoop) }
     }
 
     /// Closes a connection on which an answer has been waited for since before that time.
-    func expire(sentBefore limit: Int64) { link?.expire(intendedBefore: limit) }
+    func expire(sentBefore limit: Int64) {
+        link?.expire(intendedBefore: limit)
+        probe?.expire(intendedBefore: limit)
+    }
 
-    private func send() {
+    private func send(_ link: (any Link)?) {
         guard !isStopped, let link, link.freeSlots > 0 else { return }
         record.requests += 1
         link.send(Flight(intended: BenchClock.now()), RequestChoice(shape: 0, token: 0))
@@ -69,20 +82,21 @@ final class EdgeWatch: LinkOwner {
 
     // MARK: What the connection tells
 
-    func linkOpened(_ link: any Link) { send() }
+    func linkOpened(_ link: any Link) { send(link) }
 
     func link(_ link: any Link, answered flight: Flight, status: Int, at now: Int64) {
         guard !isStopped else { return }
-        record.lastAnswered = flight.intended
+        record.lastAnswered = max(record.lastAnswered, flight.intended)
         if 200..<300 ~= status {
-            record.lastGood = flight.intended
+            record.lastGood = max(record.lastGood ?? .min, flight.intended)
             if let loggedOutAt, flight.intended > loggedOutAt { record.late += 1 } else { record.good += 1 }
         } else {
             note("status_\(status)", sentAt: flight.intended)
         }
         changed()
+        guard link !== probe else { return link.close(.reset) }
         let next = flight.intended + interval
-        if next > now { wake(at: next) { self.send() } } else { send() }
+        if next > now { wake(at: next) { self.send(self.link) } } else { send(link) }
     }
 
     func link(_ link: any Link, failed flight: Flight, _ kind: FailureKind) {
@@ -100,9 +114,11 @@ final class EdgeWatch: LinkOwner {
     }
 
     func linkGone(_ link: any Link, _ kind: FailureKind?) {
-        self.link = nil
+        let isProbe = link === probe
+        if isProbe { probe = nil } else { self.link = nil }
         guard !isStopped else { return }
         if let kind { note(kind.name, sentAt: BenchClock.now()) }
+        guard !isProbe else { return }
         // An edge that closes after each answer is asked again at once, one that does not take connections is not.
         wake(at: BenchClock.now() + (kind == nil ? interval : RevocationPlan.pause)) { self.begin() }
     }

@@ -20,10 +20,14 @@ package struct RevocationPlan: Sendable {
     static let goodAnswers = 20
     /// How long a session may take to be made, to get these, and to be logged out.
     static let patience: Int64 = 60_000_000_000
+    /// The same until the first of all has got these: what is wrong with a token or an address then is told soon.
+    static let firstPatience: Int64 = 10_000_000_000
     /// For a whole answer of an edge. A paused one is waited for.
     static let timeout: Int64 = 10_000_000_000
     /// Before a connection or a logout is tried again.
     static let pause: Int64 = 50_000_000
+    /// Between the logouts that are sent while the command of `during` runs.
+    static let spacing: Int64 = 100_000_000
     /// How often is looked at what has taken too long.
     static let sweepInterval: Int64 = 20_000_000
 
@@ -54,7 +58,8 @@ package struct RevocationPlan: Sendable {
     package var interval: Int64
     package var settling: Int64
     package var observation: Int64
-    /// A command of the shell that is started when half of the logouts have been begun.
+    /// A command of the shell that breaks something for a while. It is started after half of the logouts, when as many sessions as there are at a
+    /// time are in use on every edge and to be logged out next: these are logged out while it runs, `RevocationPlan.spacing` apart.
     package var during: String?
     /// As `RevocationPlan.patience`.
     var patience = RevocationPlan.patience

@@ -58,9 +58,17 @@ private final class RevocationLoop {
     private let total: Int
     private let prefix: String
     private var started = 0
-    private var trials: [ObjectIdentifier: Trial] = [:]
+    private var trials: [Int: Trial] = [:]
     private var tally: RevocationTally
-    private var isCommandRunning = false
+    /// The sessions that are logged out while the command runs: those that are not in use yet, and those that are.
+    private var unready: Set<Int> = []
+    private var held: [Trial] = []
+    /// When the command was started, and its end; nil before.
+    private var commandStart: Int64?
+    private var commandEnd: (time: Int64, exitCode: Int32)?
+    private var logouts: [(sent: Int64, answered: Int64)] = []
+    /// Some session has been in use on every edge.
+    private var hasBegun = false
     private var isOver = false
 
     init(
@@ -76,6 +84,7 @@ private final class RevocationLoop {
         // Others may be measuring, too.
         prefix = "bench-" + String(UInt32.random(in: .min ... .max), radix: 16)
         tally = RevocationTally(edges: plan.edges.count)
+        if plan.during != nil { unready = Set(total / 2..<min(total, total / 2 + plan.sessions)) }
     }
 
     func begin() {
@@ -90,45 +99,68 @@ private final class RevocationLoop {
         guard started < total, !isOver else { return endIfDone() }
         let number = started
         started += 1
-        if number == total / 2 { startCommand() }
-        let trial = Trial(plan, eventLoop: eventLoop, threads: threads) { name in
+        let isHeld = unready.contains(number)
+        let trial = Trial(plan, eventLoop: eventLoop, threads: threads, hold: isHeld ? { self.ready(number) } : nil) { name in
             self.tally.logoutErrors[name, default: 0] += 1
         } completion: { outcome in
-            self.ended(outcome)
+            self.ended(outcome, number)
         }
-        trials[ObjectIdentifier(trial)] = trial
+        trials[number] = trial
         switch plan.source {
         case .admin: trial.make(user: "\(prefix)-\(number)")
         case .list(let sessions): trial.use(sessions[number])
         }
     }
 
-    private func ended(_ outcome: Trial.Outcome) {
-        trials = trials.filter { $0.value.phase != .done }
+    private func ended(_ outcome: Trial.Outcome, _ number: Int) {
+        trials[number] = nil
         tally.add(outcome)
+        if let logout = outcome.logout { logouts.append(logout) }
         if let obstacle = outcome.obstacle, tally.logouts == 0, !isOver {
             // What the first sessions meet, all others would.
             isOver = true
             return finished.fail(obstacle)
         }
+        // One that was never in use is not waited for.
+        if unready.remove(number) != nil { breakIfReady() }
         startNext()
     }
 
-    private func startCommand() {
-        guard let command = plan.during else { return }
-        isCommandRunning = true
+    // MARK: What breaks meanwhile
+
+    private func ready(_ number: Int) {
+        unready.remove(number)
+        if let trial = trials[number] { held.append(trial) }
+        breakIfReady()
+    }
+
+    private func breakIfReady() {
+        guard unready.isEmpty, commandStart == nil, let command = plan.during else { return }
         let start = BenchClock.now()
+        commandStart = start
         threads.runIfActive(eventLoop: eventLoop) { ShellCommand.run(command) }.assumeIsolated().whenSuccess { code in
-            self.isCommandRunning = false
-            self.tally.during = .init(startSeconds: Double(start - self.began) / 1e9, seconds: Double(BenchClock.now() - start) / 1e9, exitCode: code)
+            self.commandEnd = (BenchClock.now(), code)
             self.endIfDone()
         }
+        for (place, trial) in held.enumerated() {
+            eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(Int64(place + 1) * RevocationPlan.spacing)) { trial.release() }
+        }
+        held = []
+    }
+
+    private var during: RevocationTally.During? {
+        guard let start = commandStart, let end = commandEnd else { return nil }
+        let inside = logouts.filter { start...end.time ~= $0.sent }
+        return .init(
+            startSeconds: Double(start - began) / 1e9, seconds: Double(end.time - start) / 1e9, exitCode: end.exitCode,
+            logoutTimes: inside.map { Double($0.answered - $0.sent) / 1e6 })
     }
 
     private func sweep() {
         guard !isOver else { return }
         let now = BenchClock.now()
-        for trial in Array(trials.values) { trial.sweep(now) }
+        hasBegun = hasBegun || trials.values.contains { $0.isPastWarming }
+        for trial in trials.values { trial.sweep(now, isFirst: !hasBegun) }
         eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(RevocationPlan.sweepInterval)) { self.sweep() }
     }
 
@@ -139,8 +171,9 @@ private final class RevocationLoop {
     }
 
     private func endIfDone() {
-        guard started == total, trials.isEmpty, !isCommandRunning, !isOver else { return }
+        guard started == total, trials.isEmpty, (commandStart == nil) == (commandEnd == nil), !isOver else { return }
         isOver = true
+        tally.during = during
         finished.succeed(tally)
     }
 }

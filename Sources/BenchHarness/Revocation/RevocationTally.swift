@@ -26,6 +26,8 @@ struct RevocationTally: Sendable {
         var startSeconds: Double
         var seconds: Double
         var exitCode: Int32
+        /// From sending to answer, of the logouts that were sent while it ran.
+        var logoutTimes: [Double]
     }
 
     var edges: [Edge]

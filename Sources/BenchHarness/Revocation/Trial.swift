@@ -7,11 +7,12 @@ import NIOPosix
 /// One session's life: made, used on every edge, logged out, watched until every edge has refused it for a while.
 ///
 ///     making ─▶ warming ─▶ loggingOut ─▶ watching ─▶ done
-///        └──────────┴───────────┴── not within the patience ─▶ done, not counted
+///        │          ├─▶ held ──▲ │
+///        └──────────┴─────┴──────┴── not within the patience ─▶ done, not counted
 ///
 /// Confined to its loop.
 final class Trial {
-    enum Phase { case making, warming, loggingOut, watching, done }
+    enum Phase { case making, warming, held, loggingOut, watching, done }
 
     /// What became of it.
     struct Outcome {
@@ -36,6 +37,8 @@ final class Trial {
     private let began = BenchClock.now()
     private let logoutFailed: (String) -> Void
     private let completion: (Outcome) -> Void
+    /// Told when the session is in use on every edge; nil: then it is logged out.
+    private let hold: (() -> Void)?
     private(set) var phase = Phase.making
     private var session: BenchSession?
     private var watches: [EdgeWatch] = []
@@ -47,11 +50,13 @@ final class Trial {
 
     /// - Parameters:
     ///   - threads: for commands.
+    ///   - hold: if given, called when the session is in use on every edge, which then waits for `release`.
     ///   - logoutFailed: told the status or kind of each logout that was not answered 2xx; it is tried again.
     init(
-        _ plan: RevocationPlan, eventLoop: any EventLoop, threads: NIOThreadPool, logoutFailed: @escaping (String) -> Void,
-        completion: @escaping (Outcome) -> Void
+        _ plan: RevocationPlan, eventLoop: any EventLoop, threads: NIOThreadPool, hold: (() -> Void)?,
+        logoutFailed: @escaping (String) -> Void, completion: @escaping (Outcome) -> Void
     ) {
+        self.hold = hold
         self.plan = plan
         self.eventLoop = eventLoop
         self.threads = threads
@@ -90,28 +95,36 @@ final class Trial {
         }
     }
 
+    /// Whether the session has been in use on every edge.
+    var isPastWarming: Bool { phase != .making && phase != .warming }
+
     // MARK: What is next
 
     /// Called after everything that has happened.
     func step() {
         switch phase {
-        case .making, .loggingOut, .done: break
+        case .making, .held, .loggingOut, .done: break
         case .warming:
             let isWarm = watches.allSatisfy { $0.record.good >= RevocationPlan.goodAnswers } && sockets.allSatisfy { $0.state != .opening }
-            if isWarm { logOut() }
+            guard isWarm else { return }
+            guard let hold else { return logOut() }
+            phase = .held
+            hold()
         case .watching:
             if edges().allSatisfy({ $0.isConfirmed && !($0.webSocket == .open) }) { finish() }
         }
     }
 
     /// Called every now and then.
-    func sweep(_ now: Int64) {
+    ///
+    /// - Parameter isFirst: no session has been in use on every edge yet.
+    func sweep(_ now: Int64, isFirst: Bool) {
         for watch in watches { watch.expire(sentBefore: now - RevocationPlan.timeout) }
         call?.expire(sentBefore: now - plan.patience)
         step()
         switch phase {
-        case .making, .warming, .loggingOut:
-            if now - began > plan.patience { finish() }
+        case .making, .warming, .held, .loggingOut:
+            if now - began > (isFirst ? min(plan.patience, RevocationPlan.firstPatience) : plan.patience) { finish() }
         case .watching:
             if let logout, now - logout.answered > plan.observation { finish() }
         case .done: break
@@ -123,6 +136,11 @@ final class Trial {
     }
 
     // MARK: Logging out
+
+    /// Logs out a session that is held.
+    func release() {
+        if phase == .held { logOut() }
+    }
 
     private func logOut() {
         guard phase != .done, let session else { return }
@@ -162,7 +180,7 @@ final class Trial {
         guard phase == .loggingOut else { return }
         logout = (sent, answered)
         phase = .watching
-        for watch in watches { watch.loggedOutAt = answered }
+        for watch in watches { watch.loggedOut(at: answered) }
     }
 
     // MARK: The end
@@ -194,7 +212,7 @@ final class Trial {
             }
             return nil
         case .loggingOut: return .noLogout
-        case .watching, .done: return nil
+        case .held, .watching, .done: return nil
         }
     }
 }

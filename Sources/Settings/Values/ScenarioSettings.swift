@@ -9,7 +9,7 @@
 ///         method: GET
 ///         headers: {Accept: application/json}
 ///         body: ''
-///         token: true                # whether the token of its turn is sent along
+///         token: true                # whether the token of its turn is sent along; never beside an Authorization of its own
 package struct ScenarioSettings: Sendable {
     package struct Request: Sendable, Equatable {
         package var path: String
@@ -24,6 +24,11 @@ package struct ScenarioSettings: Sendable {
         package var name: String
         package var value: String
     }
+
+    /// Those that the harness writes, and others that are of one connection, which HTTP/2 does not have (RFC 9113 §8.2.2).
+    private static let connectionFields: Set = [
+        "host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "te", "upgrade",
+    ]
 
     package var requests: [Request]
 
@@ -60,6 +65,7 @@ package struct ScenarioSettings: Sendable {
         section.read("headers", into: &request.headers, Self.headers)
         section.read("body", into: &request.body) { $0.text() }
         section.read("token", into: &request.sendsToken) { $0.boolean() }
+        if request.headers.contains(where: { $0.name.lowercased() == "authorization" }) { request.sendsToken = false }
         return path == nil ? nil : request
     }
 
@@ -78,8 +84,8 @@ package struct ScenarioSettings: Sendable {
                 value.reader.report(path, "must be a field name: letters, digits and -", at: member.place)
                 return nil
             }
-            guard !["host", "content-length", "transfer-encoding", "connection"].contains(member.name.lowercased()) else {
-                value.reader.report(path, "is a field that the harness itself writes", at: member.place)
+            guard !connectionFields.contains(member.name.lowercased()) else {
+                value.reader.report(path, "is a field of the connection, which the harness makes", at: member.place)
                 return nil
             }
             return Value(member.value, path: path, reader: value.reader).line().map { Header(name: member.name, value: $0) }
