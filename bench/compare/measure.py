@@ -97,7 +97,8 @@ def load(world, running, kind, options):
         one.put(1 if options.seconds < 2 else 2)
         if kind != MANY or one.sent >= USERS:  # each token has been seen
             break
-    return quietest(lambda: one.measure(options.seconds), options)
+    with awake() as is_awake:
+        return quietest(lambda: one.measure(options.seconds), options) | {"awake": is_awake}
 
 
 def quietest(function, options):
@@ -119,7 +120,8 @@ def quietest(function, options):
 @contextlib.contextmanager
 def awake():
     """Idle processors poll instead of halting while this lasts, where one is allowed to ask for it: waking one of a virtual machine takes longer
-    than a proxy does, and would hide it. Yields whether it is so."""
+    than a proxy does, is paid by whoever sends, and would hide what the proxy costs; most of all where it is slow and lets the other processor
+    halt. Yields whether it is so."""
     try:
         handle = os.open("/dev/cpu_dma_latency", os.O_WRONLY)
     except OSError:

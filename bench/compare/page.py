@@ -109,7 +109,8 @@ def conditions(results):
         "Versions": ", ".join(f"{name} {version}" for name, version in results["versions"].items()),
         "Load": f"{settings['connections']} connections, {settings['body_bytes']:,} bytes an answer, {settings['seconds']} s, {settings['repeats']} turns; {settings['sessions_in_redis']:,} sessions in Redis; "
                 f"{settings['cold_tokens']:,} tokens where each is to be new",
-        "Latency": f"{settings['rate']:,} requests/s for {settings['latency_seconds']} s, idle CPUs {'kept awake' if settings['idle_cpus_kept_awake'] else 'left to sleep'}",
+        "Latency": f"{settings['rate']:,} requests/s for {settings['latency_seconds']} s",
+        "Idle CPUs": "kept awake" if settings["idle_cpus_kept_awake"] else "left to sleep",
         "Left out": "; ".join(f"{name}: {why}" for name, why in results["left_out"].items()) or "nothing",
         "Void": "; ".join(f"{name}: {why}" for name, why in results["void"].items()) or "nothing",
     }

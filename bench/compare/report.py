@@ -70,13 +70,14 @@ def assemble(world, peers, turns, left_out, void, signature, options, command):
     def against(values, other, operation):
         return [operation(mine, its) if mine is not None and its is not None else None for mine, its in zip(values, other)] if other else []
 
-    base, subjects = each(BASE, "loads", ONE, "cpu_us"), []
+    subjects = []
     for peer in peers:
         subject = {"name": peer.name, "title": peer.title, "asks": peer.asks, "ours": peer.ours, "loads": {}}
         for kind in peer.loads:
             keys = ("cpu_us", "requests_per_second", "busy_percent", "others_percent")
             figures = {key: summary(each(peer.name, "loads", kind, key)) for key in keys}
-            # Each turn has its own nginx: what the machine did to one it did to the other.
+            # Each turn has its own nginx, under the same load: what the machine did to one it did to the other.
+            base = each(BASE, "loads", kind, "cpu_us")
             figures["of_nginx"] = summary(against(each(peer.name, "loads", kind, "cpu_us"), base, lambda mine, its: mine / its))
             if figures["cpu_us"]:
                 subject["loads"][kind] = figures
@@ -87,7 +88,8 @@ def assemble(world, peers, turns, left_out, void, signature, options, command):
         for key in ("ready_ms", "idle_mib", "connections_mib"):
             subject[key] = summary(each(peer.name, key))
         subjects.append(subject)
-    awake = [figures["latency"]["awake"] for of in turns.values() for figures in of if figures and "latency" in figures]
+    measured = [part for of in turns.values() for figures in of if figures for part in [*figures["loads"].values(), figures.get("latency")] if part]
+    awake = [part["awake"] for part in measured]
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"), "command": command, "machine": machine(),
         "versions": versions(world.tools),
