@@ -6,6 +6,13 @@ import NIOCore
 /// For the control plane: any task, one hop to the loop and back. Bounded by the command timeout; cancellation ends nothing, as a command that has
 /// left is carried out.
 extension RedisConnections {
+    /// Replies, and who has given them.
+    package struct Answer: Sendable {
+        package let replies: [RedisReply]
+        /// Which server the slot's primary was when the last reply came (`RedisClientStatus.serverID`); nil: nobody was known to have the slot.
+        package let serverID: UInt64?
+    }
+
     /// Sends one command to the primary that has the slot.
     package nonisolated func call(_ command: RedisCommand, slot: RedisSlot) async throws(RedisFailure) -> RedisReply {
         try await callAll([command], slot: slot)[0]
@@ -15,13 +22,19 @@ extension RedisConnections {
     ///
     /// - Throws: the first failure; its `wasSent` tells whether Redis may have carried out any of them.
     package nonisolated func callAll(_ commands: [RedisCommand], slot: RedisSlot) async throws(RedisFailure) -> [RedisReply] {
-        guard !commands.isEmpty else { return [] }
-        return try await withCheckedContinuation { continuation in
+        try await answer(to: commands, slot: slot).replies
+    }
+
+    /// As `callAll`, with who has answered.
+    package nonisolated func answer(to commands: [RedisCommand], slot: RedisSlot) async throws(RedisFailure) -> Answer {
+        guard !commands.isEmpty else { return Answer(replies: [], serverID: nil) }
+        let told: (outcomes: [RedisOutcome], serverID: UInt64?) = await withCheckedContinuation { continuation in
             onLoop { [self] in
-                let batch = RedisBatch(count: commands.count) { continuation.resume(returning: $0) }
+                let batch = RedisBatch(count: commands.count) { [self] in continuation.resume(returning: ($0, serverID(of: slot))) }
                 for (index, command) in commands.enumerated() { send(command, slot: slot, batch.request(index)) }
             }
-        }.replies()
+        }
+        return Answer(replies: try told.outcomes.replies(), serverID: told.serverID)
     }
 
     /// Sends commands to that one primary, as `RedisClient.callAll`; unavailable when it is none any more.
@@ -50,10 +63,17 @@ extension RedisConnections {
     package nonisolated func run(
         _ script: RedisScript, keys: [[UInt8]], arguments: [[UInt8]] = [], then: [RedisCommand] = []
     ) async throws(RedisFailure) -> [RedisReply] {
+        try await answer(to: script, keys: keys, arguments: arguments, then: then).replies
+    }
+
+    /// As `run`, with who has answered.
+    package nonisolated func answer(
+        to script: RedisScript, keys: [[UInt8]], arguments: [[UInt8]] = [], then: [RedisCommand] = []
+    ) async throws(RedisFailure) -> Answer {
         precondition(!keys.isEmpty, "the keys of a script decide where it runs")
         let slot = RedisSlot(key: keys[0])
-        let replies = try await together([script.byName(keys, arguments)] + then, slot)
-        guard replies[0].errorCode == "NOSCRIPT" else { return replies }
+        let answer = try await together([script.byName(keys, arguments)] + then, slot)
+        guard answer.replies[0].errorCode == "NOSCRIPT" else { return answer }
         return try await together([script.bySource(keys, arguments)] + then, slot)
     }
 
@@ -81,9 +101,10 @@ extension RedisConnections {
         }.replies()
     }
 
-    private nonisolated func together(_ commands: [RedisCommand], _ slot: RedisSlot) async throws(RedisFailure) -> [RedisReply] {
-        try await withCheckedContinuation { continuation in
-            onLoop { [self] in send(together: commands, slot: slot) { continuation.resume(returning: $0) } }
-        }.replies()
+    private nonisolated func together(_ commands: [RedisCommand], _ slot: RedisSlot) async throws(RedisFailure) -> Answer {
+        let told: (outcomes: [RedisOutcome], serverID: UInt64?) = await withCheckedContinuation { continuation in
+            onLoop { [self] in send(together: commands, slot: slot) { [self] in continuation.resume(returning: ($0, serverID(of: slot))) } }
+        }
+        return Answer(replies: try told.outcomes.replies(), serverID: told.serverID)
     }
 }

@@ -50,6 +50,8 @@ package final class RedisConnections: @unchecked Sendable {
     /// The only node, where there are no slots.
     private var single: RedisClient?
     private var guests: [RedisConfiguration.Address: Guest] = [:]
+    /// The last connection that was given up by `reconnect`: to which server it led, and to which it should have.
+    private var misled: (found: UInt64, wanted: UInt64)?
     /// Commands that came before anybody was known for the first time, oldest first.
     private var early = CircularBuffer<RoutedRequest>()
     private var spare: [RoutedRequest] = []
@@ -120,10 +122,17 @@ package final class RedisConnections: @unchecked Sendable {
     }
 
     /// Makes a new connection to the slot's primary where the present one leads to another server than this: behind its address there is another one now.
-    /// On the loop.
-    package func reconnect(_ slot: RedisSlot, to serverID: UInt64) {
-        guard let client = single ?? owner(of: slot)?.client, client.isConnected, client.status.serverID != serverID else { return }
+    /// Returns false where the one that was made for that leads there again: then it is `serverID` that has the address no more. On the loop.
+    package func reconnect(_ slot: RedisSlot, to serverID: UInt64) -> Bool {
+        guard let client = single ?? owner(of: slot)?.client, client.isConnected, client.status.serverID != serverID else { return true }
+        let found = client.status.serverID
+        if let last = misled, last == (found, serverID) {
+            misled = nil
+            return false
+        }
+        misled = (found, serverID)
         client.reconnect(reason: "another server has its address")
+        return true
     }
 
     /// The client for a primary, which answers for that one alone and follows no redirection; nil when it is none any more. On the loop.

@@ -68,7 +68,8 @@ public enum RedisOutcome: Sendable, Equatable {
 
 /// Who waits for a command's outcome. A class and not a closure, so that sending allocates nothing.
 open class RedisRequest {
-    /// A reply came from a node that has been given the slot only for this command (ASK). Stays so until the owner sets it back.
+    /// A reply came from a node that is not known to have the slot: it is about to get it (ASK), or the map here is late (MOVED). Stays so until the
+    /// owner sets it back.
     public final var wasAsked = false
 
     public init() {}

@@ -21,7 +21,8 @@ final class RoutedRequest: RedisRequest {
     private var isUnderWay = false
     private var rule = RedirectionRule()
     private var source: RedisConfiguration.Address?
-    private var isAsking = false
+    /// It has gone on to somebody else than the owner of the slot, as far as one is known.
+    private var isRedirected = false
     private var deadline = NIODeadline.distantFuture
     private var timer: Scheduled<Void>?
     private var pause: Scheduled<Void>?
@@ -53,6 +54,7 @@ final class RoutedRequest: RedisRequest {
 
     /// To the owner of the slot.
     func send() {
+        isRedirected = false
         if let node = connections.owner(of: slot) { return send(to: node, asking: false) }
         connections.topology.doubt()
         finish(.failure(.unavailable(wasSent: false)))
@@ -61,7 +63,6 @@ final class RoutedRequest: RedisRequest {
     private func send(to node: RedisConnections.Node, asking: Bool) {
         guard let command else { return }
         source = node.address
-        isAsking = asking
         isUnderWay = true
         // A refusal comes before `send` returns, after which this may be on its way with another command.
         guard !rest.isEmpty else { return node.send(command, asking: asking, self) }
@@ -105,7 +106,9 @@ final class RoutedRequest: RedisRequest {
                 withExtendedLifetime(connections) { send() }
             }
         case .go(let address, let asking):
-            if let node = connections.node(at: address) { send(to: node, asking: asking) } else { finish(outcome, all: all) }
+            guard let node = connections.node(at: address) else { return finish(outcome, all: all) }
+            isRedirected = true
+            send(to: node, asking: asking)
         }
     }
 
@@ -117,14 +120,14 @@ final class RoutedRequest: RedisRequest {
     }
 
     private func finish(_ outcome: RedisOutcome, all: [RedisOutcome]? = nil) {
-        let (request, completion, count, isAsking) = (request, wholeCompletion, rest.count + 1, isAsking)
+        let (request, completion, count, isRedirected) = (request, wholeCompletion, rest.count + 1, isRedirected)
         self.request = nil
         wholeCompletion = nil
         if !isUnderWay { recycle() }
         if let completion {
             completion(all ?? Array(repeating: outcome, count: count))
         } else {
-            if isAsking { request?.wasAsked = true }
+            if isRedirected { request?.wasAsked = true }
             request?.redisCompleted(outcome)
         }
     }

@@ -52,7 +52,7 @@ extension SessionScripts {
                 first = first + #ids
               end
             end
-            local last = math.max(now, life(K[1]), life(K[2])) + retain
+            local last = math.max(math.max(now, life(K[1]), life(K[2])) + retain, now + repeated)
             redis.call('UNLINK', K[1], K[2], K[3])
             -- Nothing in the index is told for longer from now on.
             if life(K[6]) > now + retain then redis.call('PEXPIREAT', K[6], now + retain) end

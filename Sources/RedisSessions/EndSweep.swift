@@ -19,11 +19,13 @@ final class EndSweep: Sendable {
     private static let batch = 100
 
     private let connections: RedisConnections
+    private let fleet: FleetMembership
     private let keys: SessionKeys
     private let task = Mutex<Task<Void, Never>?>(nil)
 
-    init(connections: RedisConnections, keys: SessionKeys) {
+    init(connections: RedisConnections, fleet: FleetMembership, keys: SessionKeys) {
         self.connections = connections
+        self.fleet = fleet
         self.keys = keys
     }
 
@@ -63,12 +65,16 @@ final class EndSweep: Sendable {
         // How many stand before those that have not been looked at yet.
         var unsettled = 0
         while !Task.isCancelled {
-            let due = try await connections.call(
-                RedisCommand([
-                    Array("ZRANGEBYSCORE".utf8), keys.due, Array("-inf".utf8), digits(now), Array("LIMIT".utf8), digits(Int64(unsettled)),
-                    digits(Int64(Self.batch)), Array("WITHSCORES".utf8),
-                ]), slot: RedisSlot(key: keys.due))
-            guard case .array(let entries) = due else { return }
+            let slot = RedisSlot(key: keys.due)
+            let answer = try await connections.answer(
+                to: [
+                    RedisCommand([
+                        Array("ZRANGEBYSCORE".utf8), keys.due, Array("-inf".utf8), digits(now), Array("LIMIT".utf8), digits(Int64(unsettled)),
+                        digits(Int64(Self.batch)), Array("WITHSCORES".utf8),
+                    ])
+                ], slot: slot)
+            _ = try await fleet.expectListening(to: answer.serverID, slot, over: connections)
+            guard case .array(let entries)? = answer.replies.first else { return }
             unsettled += entries.count / 2 - (await settle(entries, now))
             if entries.count < 2 * Self.batch { return }
         }
@@ -82,7 +88,8 @@ final class EndSweep: Sendable {
             let sessions = keys.prefix + Array("sessions:".utf8) + tag
             let ends = keys.prefix + Array("ends:".utf8) + tag
             let begins = keys.prefix + Array("begins:".utf8) + tag
-            let next = try? await connections.runForUser(SessionScripts.dropEnded, keys: [sessions, ends, begins], arguments: [digits(now)]).first
+            let next = try? await connections.runForUser(SessionScripts.dropEnded, keys: [sessions, ends, begins], arguments: [digits(now)]).replies
+                .first
             guard case .integer(let next)? = next else { continue }
             // Until here the entry stood as it was, so that a gateway that is lost on the way leaves it to the others.
             guard let done = try? await connections.run(SessionScripts.settle, keys: [keys.due], arguments: [tag, score, digits(next)]).first,

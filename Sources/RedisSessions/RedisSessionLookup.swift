@@ -17,6 +17,9 @@ final class RedisSessionReference: SessionReference {
     var epoch: UInt64 = 0
     var until = NIODeadline.distantFuture
 
+    /// The last question was answered with what one of its keys cannot be (contract §7), which asking again does not mend.
+    var isKeyBroken = false
+
     /// A question about what is open of it waits to be sent, so that another one would say nothing more.
     var isRecheckQueued = false
 
@@ -57,14 +60,19 @@ final class RedisSessionLookup: SessionLookup {
     /// Another number whenever something may have been missed.
     private(set) var epoch: UInt64 = 0
     private let endIsDue: @Sendable (UserID) -> Void
+    private let isElsewhere: @Sendable (UInt64) -> Void
     private var spare: [SessionQuestion] = []
     private var rechecks: CircularBuffer<Recheck> = []
     private var rechecksUnderWay = 0
+    /// `sendRechecks` is at work: what is refused at once comes back before it is done, and leaves the next one to it.
+    private var isSendingRechecks = false
 
-    /// `endIsDue`: told of a user of whom a session's time is over, so that it is taken out of the set.
+    /// - Parameters:
+    ///   - endIsDue: told of a user of whom a session's time is over, so that it is taken out of the set.
+    ///   - isElsewhere: told of a server that is listened to, while its address leads to another one.
     init(
         connections: RedisConnections, keys: SessionKeys, notes: UseNotes, patience: TimeAmount, remembers: Bool, eventLoop: any EventLoop,
-        endIsDue: @escaping @Sendable (UserID) -> Void
+        endIsDue: @escaping @Sendable (UserID) -> Void, isElsewhere: @escaping @Sendable (UInt64) -> Void
     ) {
         self.connections = connections
         self.patience = patience
@@ -72,6 +80,7 @@ final class RedisSessionLookup: SessionLookup {
         self.notes = notes
         self.remembers = remembers
         self.endIsDue = endIsDue
+        self.isElsewhere = isElsewhere
         super.init(eventLoop: eventLoop)
     }
 
@@ -101,6 +110,11 @@ final class RedisSessionLookup: SessionLookup {
         return LeaseClock.now() < lease.answersUntil
     }
 
+    override func staleSince(_ reference: SessionReference) -> NIODeadline {
+        let reference = unsafeDowncast(reference, to: RedisSessionReference.self)
+        return leases.lease(for: reference.commands.slot)?.staleSince ?? LeaseClock.now()
+    }
+
     /// Whether an answer that has just come counts: from the very server that the lease is of, as another one may have its address by now.
     ///
     /// `needsLease`: not where a lease is about to be had, and what is open has to be asked for before.
@@ -108,8 +122,10 @@ final class RedisSessionLookup: SessionLookup {
         let slot = reference.commands.slot
         guard let server = connections.serverID(of: slot) else { return false }
         guard let lease = leases.lease(ofServer: server) else {
-            // What is listened to is elsewhere: a name that has moved, while this connection has not.
-            if let listened = leases.lease(for: slot), listened.isListening { connections.reconnect(slot, to: listened.serverID) }
+            // What is listened to is elsewhere: a name that has moved, while this connection has not, or while this one has alone.
+            if let listened = leases.lease(for: slot), listened.isListening, !connections.reconnect(slot, to: listened.serverID) {
+                isElsewhere(listened.serverID)
+            }
             return false
         }
         return needsLease ? LeaseClock.now() < lease.answersUntil : lease.isListening
@@ -132,6 +148,18 @@ final class RedisSessionLookup: SessionLookup {
     private func send(_ reference: RedisSessionReference, _ waiter: SessionWaiter, needsLease: Bool = true, isUse: Bool = true) {
         let question = spare.popLast() ?? SessionQuestion(self)
         question.begin(reference, waiter, needsLease: needsLease, isUse: isUse)
+        send(question, reference)
+    }
+
+    /// One question for all of them; or the one that is under way already.
+    func ask(_ reference: RedisSessionReference, _ waiters: ArraySlice<SessionWaiter>) {
+        guard let first = waiters.first else { return }
+        if remembers, let question = reference.question {
+            for waiter in waiters { question.join(waiter) }
+            return
+        }
+        let question = spare.popLast() ?? SessionQuestion(self)
+        question.begin(reference, first, joined: waiters.dropFirst(), needsLease: true, isUse: true)
         send(question, reference)
     }
 
@@ -209,14 +237,20 @@ extension RedisSessionLookup {
         for sessions in knownUsers where sessions.isHeld { recheck(sessions, for: nil) }
     }
 
+    /// As `forgetEverything`, where everything may have been removed.
+    func flushed() {
+        onFlush?()
+        forgetEverything()
+    }
+
     /// As `forgetEverything`; the future succeeds when everything that is open of this primary's users has an answer. Nil: there is one for all.
     func verify(_ primary: RedisConfiguration.Address?) -> EventLoopFuture<Void> {
         epoch &+= 1
         let promise = eventLoop.makePromise(of: Void.self)
         let verification = Verification(promise)
         for sessions in knownUsers where sessions.isHeld {
-            // Others' may not answer, which must not keep this one's lease.
-            if let primary, let own = leases.primary(of: keys.slot(of: sessions.user)), own != primary { continue }
+            // Others' may not answer, which must not keep this one's lease; what nobody has goes on nowhere, and is asked for when somebody has it.
+            if let primary, leases.primary(of: keys.slot(of: sessions.user)) != primary { continue }
             recheck(sessions, for: verification)
         }
         verification.began()
@@ -271,6 +305,9 @@ extension RedisSessionLookup {
     }
 
     private func sendRechecks() {
+        guard !isSendingRechecks else { return }
+        isSendingRechecks = true
+        defer { isSendingRechecks = false }
         while rechecksUnderWay < Self.recheckLimit, let recheck = rechecks.popFirst() {
             rechecksUnderWay += 1
             if recheck.verification == nil { recheck.reference.isRecheckQueued = false }
@@ -282,7 +319,9 @@ extension RedisSessionLookup {
         rechecksUnderWay -= 1
         let reference = recheck.reference
         switch answer {
-        case .unavailable where recheck.verification.map { !$0.isPatient } ?? false: end(reference, .unconfirmed)
+        case .unavailable where recheck.verification.map { !$0.isPatient || reference.isKeyBroken } ?? false:
+            // What can have no answer must not keep everybody's lease.
+            end(reference, .unconfirmed)
         case .unavailable where reference.sessions.isHeld:
             // Nobody has said that it ended, and nobody that it has not.
             if scheduleAgain(recheck) { return sendRechecks() }

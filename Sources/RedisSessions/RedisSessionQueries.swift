@@ -65,34 +65,38 @@ extension RedisSessionStore {
         let reference = SessionCommands(user: user, session: session, kind: kind, keys: keys)
         let patienceEnd = LeaseClock.now() + configuration.commandTimeout
         while true {
-            let answer = try await answer(reference, of: user, issuedAt: issuedAt)
-            if hasLease(for: reference.slot) { return answer }
+            let (answer, server) = try await answer(reference, of: user, issuedAt: issuedAt)
+            if Self.isHeld(fleet.map.lease(ofServer: server)) { return answer }
             // As for the loops: one that is about to be had is waited for, and then it is asked again.
             repeat {
                 guard LeaseClock.now() < patienceEnd, (try? await Task.sleep(for: .milliseconds(5))) != nil else {
                     throw StoreUnavailable("Redis has not confirmed lately that it is the one that counts")
                 }
-            } while !hasLease(for: reference.slot)
+            } while !Self.isHeld(fleet.map.lease(for: reference.slot))
         }
     }
 
-    private func answer(_ reference: SessionCommands, of user: UserID, issuedAt: Int64?) async throws(StoreUnavailable) -> Bool {
+    private func answer(_ reference: SessionCommands, of user: UserID, issuedAt: Int64?) async throws(StoreUnavailable)
+        -> (isActive: Bool, server: UInt64)
+    {
         guard let moment = reference.revokedBefore else {
-            return try Self.isMember(await call(reference.isMember, of: keys.tag(user)))
+            let (replies, server) = try await ask([reference.isMember], of: keys.tag(user))
+            guard let reply = replies.first else { throw Self.odd }
+            return (try Self.isMember(Self.checked(reply)), server)
         }
-        let replies = try await callAll([reference.isMember, moment], of: keys.tag(user))
+        let (replies, server) = try await ask([reference.isMember, moment], of: keys.tag(user))
         guard replies.count == 2 else { throw Self.odd }
         let isRevoked = try Self.isMember(replies[0])
         switch RevokedBeforeRule.judge(.reply(replies[1]), issuedAt: issuedAt) {
-        case .active: return !isRevoked
-        case .revoked: return false
+        case .active: return (!isRevoked, server)
+        case .revoked: return (false, server)
         case .unavailable: throw Self.odd
         }
     }
 
     /// What a Redis says that may have been replaced meanwhile is no answer.
-    private func hasLease(for slot: RedisSlot) -> Bool {
-        fleet.map.lease(for: slot).map { LeaseClock.now() < $0.answersUntil } ?? false
+    private static func isHeld(_ lease: FreshnessLease?) -> Bool {
+        lease.map { LeaseClock.now() < $0.answersUntil } ?? false
     }
 
     package func record(_ session: String, of user: UserID, currentHash: [UInt8]?) async throws(StoreUnavailable) -> SessionRecord? {

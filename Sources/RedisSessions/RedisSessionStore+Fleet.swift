@@ -8,9 +8,11 @@ import Sessions
 /// The part of an ending that is not in Redis: what is open here and elsewhere (contract §1).
 extension RedisSessionStore {
     /// Returns when nothing of the session (nil: of the user) is open in the fleet and nobody acts on what was known of it before.
-    func haveEnded(_ session: String?, of user: UserID, reason: RevokeReason) async throws(StoreUnavailable) {
+    ///
+    /// - Parameter server: which one has taken the ending.
+    func haveEnded(_ session: String?, of user: UserID, reason: RevokeReason, on server: UInt64) async throws(StoreUnavailable) {
         if let session { await loops.end(session, of: user) } else { try? await loops.allEnded(of: user, on: connections.eventLoop).get() }
-        try await fleet.confirm(session, of: user, reason: reason)
+        try await fleet.confirm(session, of: user, reason: reason, on: server)
     }
 
     /// A session gave way to a newer one: nobody has logged out, so nobody waits for the others.
@@ -53,8 +55,9 @@ extension RedisConnections {
     /// Runs a script that begins with `SessionScripts.common` on keys of one user, of which Redis is told the first alone.
     nonisolated func runForUser(
         _ script: RedisScript, keys: [[UInt8]], arguments: [[UInt8]], then: [RedisCommand] = []
-    ) async throws(RedisFailure) -> [RedisReply] {
+    ) async throws(RedisFailure) -> Answer {
         let further = keys.dropFirst()
-        return try await run(script, keys: Array(keys.prefix(1)), arguments: arguments + further + [Array(String(further.count).utf8)], then: then)
+        return try await answer(
+            to: script, keys: Array(keys.prefix(1)), arguments: arguments + further + [Array(String(further.count).utf8)], then: then)
     }
 }

@@ -41,11 +41,11 @@ package final class RedisSessionStore: SessionStore {
         topology = RedisTopology(
             deployment ?? .standalone(configuration.address), configuration: configuration, eventLoop: eventLoop, logger: logger)
         connections = RedisConnections(eventLoop: eventLoop, topology: topology, configuration: configuration, logger: logger)
-        sweep = EndSweep(connections: connections, keys: keys)
         self.fleet = FleetMembership(
             fleet, topology: topology, loops: loops,
             surroundings: FleetMembership.Surroundings(redis: configuration, keys: keys, waitReplicas: waitReplicas, logger: logger),
             eventLoop: eventLoop)
+        sweep = EndSweep(connections: connections, fleet: self.fleet, keys: keys)
     }
 
     /// Connects, and begins to end what is over. Returns at once; Redis need not be there yet.
@@ -71,10 +71,8 @@ package final class RedisSessionStore: SessionStore {
         let notes = UseNotes(eventLoop: eventLoop, keys: keys, tick: useTick, write: UseWriter(connections).write)
         let lookup = RedisSessionLookup(
             connections: own, keys: keys, notes: notes, patience: configuration.commandTimeout, remembers: fleet.settings.remembers,
-            eventLoop: eventLoop
-        ) { [sweep] user in
-            Task { await sweep.dropEnded(of: user) }
-        }
+            eventLoop: eventLoop, endIsDue: { [sweep] user in Task { await sweep.dropEnded(of: user) } },
+            isElsewhere: { [fleet] server in fleet.lookAgain(from: server) })
         loops.add(lookup)
         fleet.publishSoon()
         return lookup
@@ -136,7 +134,7 @@ package final class RedisSessionStore: SessionStore {
         add("device", record.device.map { Array($0.utf8) })
         add("claims", record.claims)
         add("refresh_hash", refreshHash)
-        let reply = try await run(SessionScripts.create, keys: sessionKeys(record.session, record.user), arguments: arguments)
+        let reply = try await run(SessionScripts.create, keys: sessionKeys(record.session, record.user), arguments: arguments).reply
         var (isMore, gone) = try Self.evicted(reply)
         while isMore {
             // There are far too many, since the limit was lowered or ids were registered. The session itself has begun: what cannot be ended now is
@@ -146,7 +144,7 @@ package final class RedisSessionStore: SessionStore {
                 arguments: [
                     Array(record.session.utf8), text(now), text(rules.retainRevoked), text(Int64(rules.maxPerUser)), keys.recordPrefix(record.user),
                 ])
-            guard let more, let next = try? Self.evicted(more) else { break }
+            guard let more, let next = try? Self.evicted(more.reply) else { break }
             gone += next.gone
             isMore = next.isMore
         }
@@ -167,7 +165,8 @@ package final class RedisSessionStore: SessionStore {
         try await sweep.note(end: expiresAt, of: user)
         let reply = try await run(
             SessionScripts.register, keys: sessionKeys(session, user) + [keys.logouts(user)],
-            arguments: [Array(session.utf8), text(now), text(expiresAt), text(rules.retainRevoked)])
+            arguments: [Array(session.utf8), text(now), text(expiresAt), text(rules.retainRevoked)]
+        ).reply
         switch reply {
         case .integer(1):
             try await sweep.note(end: expiresAt, of: user)
@@ -180,7 +179,7 @@ package final class RedisSessionStore: SessionStore {
     package func end(
         _ session: String, of user: UserID, reason: RevokeReason, rules: SessionRules, now: UnixMilliseconds
     ) async throws(StoreUnavailable) -> Ending {
-        let reply = try await run(
+        let (reply, server) = try await run(
             SessionScripts.end, keys: sessionKeys(session, user) + [keys.logouts(user)],
             arguments: [Array(session.utf8), text(now), Array(reason.rawValue.utf8), text(rules.retainRevoked)], isLogout: true)
         let ending: Ending
@@ -191,14 +190,14 @@ package final class RedisSessionStore: SessionStore {
         default: throw Self.odd
         }
         // Also one that ended before: whoever ended it may have got no answer.
-        try await haveEnded(session, of: user, reason: reason)
+        try await haveEnded(session, of: user, reason: reason, on: server)
         return ending
     }
 
     package func endAll(
         of user: UserID, reason: RevokeReason, alsoRevokeIssued: RevokedBefore?, rules: SessionRules, now: UnixMilliseconds
     ) async throws(StoreUnavailable) -> Int {
-        let reply = try await run(
+        let (reply, server) = try await run(
             SessionScripts.endAll,
             keys: [
                 keys.sessions(user), keys.ends(user), keys.begins(user), keys.logouts(user), keys.revokedBefore(user), keys.records(user),
@@ -208,21 +207,22 @@ package final class RedisSessionStore: SessionStore {
                 alsoRevokeIssued.map { text($0.until) } ?? [],
             ], isLogout: true)
         guard case .integer(let count) = reply else { throw Self.odd }
-        try await haveEnded(nil, of: user, reason: reason)
+        try await haveEnded(nil, of: user, reason: reason, on: server)
         return Int(count)
     }
 
     package func revoke(_ session: String, of user: UserID, until: UnixMilliseconds, now: UnixMilliseconds) async throws(StoreUnavailable) {
-        let reply = try await run(SessionScripts.revoke, keys: [keys.revoked(user)], arguments: [Array(session.utf8), text(until)], isLogout: true)
+        let (reply, server) = try await run(
+            SessionScripts.revoke, keys: [keys.revoked(user)], arguments: [Array(session.utf8), text(until)], isLogout: true)
         guard case .integer(1) = reply else { throw Self.odd }
-        try await haveEnded(session, of: user, reason: .revoked)
+        try await haveEnded(session, of: user, reason: .revoked, on: server)
     }
 
     package func rotate(
         _ session: String, of user: UserID, presentedHash: [UInt8], successorHash: [UInt8], provenOrigin: Bool, rules: SessionRules,
         now: UnixMilliseconds
     ) async throws(StoreUnavailable) -> Rotation {
-        let reply = try await run(
+        let (reply, server) = try await run(
             SessionScripts.rotate, keys: sessionKeys(session, user) + [keys.logouts(user)],
             arguments: [
                 Array(session.utf8), text(now), text(rules.retainRevoked), presentedHash, successorHash, Array((provenOrigin ? "1" : "0").utf8),
@@ -237,7 +237,7 @@ package final class RedisSessionStore: SessionStore {
         case "rotated": return .rotated(try record())
         case "repeated": return .repeated(try record())
         case "reused":
-            try await haveEnded(session, of: user, reason: .refreshReuse)
+            try await haveEnded(session, of: user, reason: .refreshReuse, on: server)
             return .reused
         case "ended": return .ended
         case "expired": return .expired
@@ -251,7 +251,8 @@ package final class RedisSessionStore: SessionStore {
     ) async throws(StoreUnavailable) -> AttemptStart {
         let reply = try await run(
             SessionScripts.beginAttempt, keys: [keys.failures(key)],
-            arguments: [Array(id.utf8), text(Int64(rules.limit)), text(rules.window)])
+            arguments: [Array(id.utf8), text(Int64(rules.limit)), text(rules.window)]
+        ).reply
         switch reply.bytes.map({ String(decoding: $0, as: UTF8.self) }) {
         case "admitted": return .admitted
         case "limited": return .limited
@@ -265,7 +266,8 @@ package final class RedisSessionStore: SessionStore {
     ) async throws(StoreUnavailable) {
         let reply = try await run(
             SessionScripts.endAttempt, keys: [keys.failures(key)],
-            arguments: [Array(id.utf8), Array((failed ? "1" : "0").utf8), text(rules.window)])
+            arguments: [Array(id.utf8), Array((failed ? "1" : "0").utf8), text(rules.window)]
+        ).reply
         guard reply.bytes == Array("done".utf8) else { throw Self.odd }
     }
 
@@ -287,27 +289,37 @@ package final class RedisSessionStore: SessionStore {
 
     /// - Parameter key: one that they are about; the others have the same slot.
     func callAll(_ commands: [RedisCommand], of key: [UInt8]) async throws(StoreUnavailable) -> [RedisReply] {
-        do throws(RedisFailure) { return try await connections.callAll(commands, slot: RedisSlot(key: key)) } catch { throw Self.unavailable(error) }
+        try await ask(commands, of: key).replies
     }
 
-    /// `isLogout`: whatever the script ended counts only when the replicas have it.
+    /// As `callAll`, with which server has answered.
+    func ask(_ commands: [RedisCommand], of key: [UInt8]) async throws(StoreUnavailable) -> (replies: [RedisReply], server: UInt64) {
+        let slot = RedisSlot(key: key)
+        let answer: RedisConnections.Answer
+        do throws(RedisFailure) { answer = try await connections.answer(to: commands, slot: slot) } catch { throw Self.unavailable(error) }
+        return (answer.replies, try await fleet.expectListening(to: answer.serverID, slot, over: connections))
+    }
+
+    /// `isLogout`: whatever the script ended counts only when the replicas have it. Returns which server has run it, too.
     private func run(_ script: RedisScript, keys: [[UInt8]], arguments: [[UInt8]], isLogout: Bool = false) async throws(StoreUnavailable)
-        -> RedisReply
+        -> (reply: RedisReply, server: UInt64)
     {
         let waits = isLogout && waitReplicas > 0
         // Half of the time for the replicas, so that there is an answer within the whole.
         let patience = max(1, configuration.commandTimeout.nanoseconds / 2_000_000)
         let wait = waits ? [RedisCommand("WAIT", String(waitReplicas), String(patience))] : []
-        let replies: [RedisReply]
-        do throws(RedisFailure) { replies = try await connections.runForUser(script, keys: keys, arguments: arguments, then: wait) } catch {
+        let answer: RedisConnections.Answer
+        do throws(RedisFailure) { answer = try await connections.runForUser(script, keys: keys, arguments: arguments, then: wait) } catch {
             throw Self.unavailable(error)
         }
-        guard let first = replies.first else { throw Self.odd }
+        guard let first = answer.replies.first else { throw Self.odd }
         let result = try Self.checked(first)
         if waits {
-            guard case .integer(let count)? = replies.last, count >= Int64(waitReplicas) else { throw StoreUnavailable("too few replicas have it") }
+            guard case .integer(let count)? = answer.replies.last, count >= Int64(waitReplicas) else {
+                throw StoreUnavailable("too few replicas have it")
+            }
         }
-        return result
+        return (result, try await fleet.expectListening(to: answer.serverID, RedisSlot(key: keys[0]), over: connections))
     }
 
     /// 1 and 0 are answers; everything else is none, as for the loops.

@@ -12,6 +12,8 @@ final class SessionQuestion: RedisRequest {
     private var waiter: SessionWaiter?
     /// Further requests of the same session that came meanwhile; at most one for each that is open.
     private var joined: [SessionWaiter] = []
+    /// So many of them, the first ones, were there when it was asked last.
+    private var joinedBefore = 0
     private var reference: RedisSessionReference?
     private var version: UInt64 = 0
     private var epoch: UInt64 = 0
@@ -28,6 +30,8 @@ final class SessionQuestion: RedisRequest {
     /// When all replies are there, everything is asked once more.
     private var isRepeated = false
     private var answer = SessionAnswer.active
+    /// A key is of another type, or has no value that it can have.
+    private var isKeyBroken = false
     private var until = NIODeadline.distantFuture
 
     init(_ lookup: RedisSessionLookup) {
@@ -36,9 +40,12 @@ final class SessionQuestion: RedisRequest {
     }
 
     /// `needsLease`: not when what is open is asked for again, which is what a new lease waits for.
-    func begin(_ reference: RedisSessionReference, _ waiter: SessionWaiter, needsLease: Bool, isUse: Bool) {
+    func begin(
+        _ reference: RedisSessionReference, _ waiter: SessionWaiter, joined: ArraySlice<SessionWaiter> = [], needsLease: Bool, isUse: Bool
+    ) {
         self.reference = reference
         self.waiter = waiter
+        if !joined.isEmpty { self.joined = Array(joined) }
         self.needsLease = needsLease
         self.isUse = isUse
         if isUse, lookup.remembers { reference.question = self }
@@ -59,6 +66,8 @@ final class SessionQuestion: RedisRequest {
         isRepeated = false
         expected = 1 + (reference.commands.revokedBefore == nil ? 0 : 1) + (lookup.remembers && reference.commands.timeLeft != nil ? 1 : 0)
         answer = .active
+        isKeyBroken = false
+        joinedBefore = joined.count
         until = .distantFuture
         if lookup.remembers { asked = LeaseClock.now() }
     }
@@ -90,6 +99,7 @@ final class SessionQuestion: RedisRequest {
         } else {
             one = timeLeft(outcome)
         }
+        if one == .unavailable, Self.blamesKey(outcome) { isKeyBroken = true }
         switch (answer, one) {
         case (.unavailable, _), (_, .unavailable): answer = .unavailable
         case (.revoked, _), (_, .revoked): answer = .revoked
@@ -136,7 +146,7 @@ final class SessionQuestion: RedisRequest {
             note(reference)
             return lookup.send(self, reference)
         case .use(let judged, let isCurrent):
-            // Of a node that is about to get the slot nobody hears anything yet.
+            // Of a node that is about to get the slot, or has just got it, nobody may hear anything yet.
             if isCurrent, lookup.remembers, !wasAsked {
                 reference.answer = judged
                 reference.version = version
@@ -147,18 +157,24 @@ final class SessionQuestion: RedisRequest {
         }
     }
 
-    /// `isForAll`: it is worth as much to those that came later; else they ask for themselves.
+    /// `isForAll`: it is worth as much to those that came after it was asked; else it is asked once more, for all of these.
     private func finish(_ answer: SessionAnswer, _ reference: RedisSessionReference, isForAll: Bool) {
-        let waiter = waiter, joined = joined, lookup = lookup
+        let waiter = waiter, joined = joined, lookup = lookup, count = isForAll ? joined.count : joinedBefore
         self.waiter = nil
         self.joined = []
         self.reference = nil
         if reference.question === self { reference.question = nil }
+        reference.isKeyBroken = isKeyBroken
         lookup.answered(self, reference, answer, isUse: isUse)
+        if count < joined.count { lookup.ask(reference, joined[count...]) }
         waiter?.sessionAnswered(answer, from: .store)
-        for waiter in joined {
-            if isForAll { waiter.sessionAnswered(answer, from: .store) } else { lookup.ask(reference, waiter) }
-        }
+        for waiter in joined.prefix(count) { waiter.sessionAnswered(answer, from: .store) }
+    }
+
+    private static func blamesKey(_ outcome: RedisOutcome) -> Bool {
+        guard case .reply(let reply) = outcome else { return false }
+        if case .bulk = reply { return true }
+        return reply.errorCode == "WRONGTYPE"
     }
 
     /// PTTL: the set's end, counted from before it was asked for; -1: none, -2: there is no set, which the membership says, too.

@@ -32,7 +32,7 @@ enum SessionScripts {
           if redis.pcall('TYPE', key).err then return redis.error_reply('TRYAGAIN a key of the user is on another node') end
         end
         local wrong = redis.error_reply('WRONGTYPE a key of the user is of another type')
-        local skew = \(ClockSkew.tolerance)
+        local skew, repeated = \(ClockSkew.tolerance), \(RepeatedEnding.time)
         local function is(key, kind)
           local found = redis.call('TYPE', key).ok
           return found == kind or found == 'none'
@@ -60,14 +60,13 @@ enum SessionScripts {
           zrem(begins, unpack(over))
         end
         local function remember(record, records, sid, now, reason, retain)
-          if retain == 0 then
-            if is(record, 'hash') then redis.call('DEL', record) end
-            return zrem(records, sid)
-          end
           if is(record, 'hash') then
+            -- Nothing is told of it then, and all that stays for a while is what `again` needs.
+            if retain == 0 then redis.call('DEL', record) end
             redis.call('HSET', record, 'revoked_at', now, 'revoke_reason', reason)
-            redis.call('PEXPIREAT', record, now + retain)
+            redis.call('PEXPIREAT', record, now + (retain > 0 and retain or repeated))
           end
+          if retain == 0 then return zrem(records, sid) end
           if is(records, 'zset') then
             local was = life(records)
             redis.call('ZADD', records, now + retain, sid)
@@ -81,7 +80,7 @@ enum SessionScripts {
             local last = over and string.format('(%d', over) or '+inf'
             at = tonumber(redis.call('ZRANGEBYSCORE', logouts, created or '-inf', last, 'WITHSCORES', 'LIMIT', 0, 1)[2])
           end
-          if at then return at > now - retain and 'revoked' or 'forgotten' end
+          if at then return retain > 0 and at > now - retain and 'revoked' or 'forgotten' end
           return over and over <= now + skew and 'time' or 'other'
         end
 
@@ -91,7 +90,11 @@ enum SessionScripts {
     static let revoke = RedisScript(
         common + """
             local was = life(K[1])
-            redis.call('SADD', K[1], ARGV[1])
+            if redis.call('SADD', K[1], ARGV[1]) == 0 and was == -1 then
+              -- It was there, and has no end that could be written `again`.
+              redis.call('SREM', K[1], ARGV[1])
+              redis.call('SADD', K[1], ARGV[1])
+            end
             keep(K[1], was, tonumber(ARGV[2]))
             return 1
             """)
@@ -139,6 +142,13 @@ enum SessionScripts {
             end
             return 'done'
             """)
+}
+
+/// A logout that too few replicas had is repeated, perhaps over another connection.
+enum RepeatedEnding {
+    /// For how long the record of what ended is kept where nothing is told of it (`retain_revoked: 0s`), milliseconds: a repetition finds it and has
+    /// it replicated once more.
+    static let time = 60_000
 }
 
 /// Clocks of a fleet's machines are not the same.

@@ -64,6 +64,9 @@ open class SessionLookup {
     /// Told when something of the user's sessions has changed, and nobody says what.
     public final var onChange: ((_ user: UserID) -> Void)?
 
+    /// Told when all that the store has may have been removed (FLUSHALL): nothing that it has confirmed before means anything.
+    public final var onFlush: (() -> Void)?
+
     package final let eventLoop: any EventLoop
     private var watched: [UserSessions] = []
     private var watching: RepeatedTask?
@@ -97,6 +100,9 @@ open class SessionLookup {
 
     /// Whether what was answered `active` may still be acted on now, by whoever holds it: the store has not been silent for too long.
     open func isFresh(_ reference: SessionReference) -> Bool { true }
+
+    /// Since when it is not fresh (`LeaseClock`), where it is not: that may be noticed long after.
+    open func staleSince(_ reference: SessionReference) -> NIODeadline { LeaseClock.now() }
 
     /// Finds out whether sessions of this user that are held have come to their end; called once a second while something is open for long.
     open func lookAfter(_ sessions: UserSessions) {

@@ -69,7 +69,7 @@ struct FleetViewTests {
         view.learned("a", staleness: .hours(5), now: start)
         #expect(until(view) == start + FleetView.longestStaleness)
         view.learned("b", staleness: nil, now: start)
-        #expect(view.living()?.edges.first { $0.edge == "b" }?.until == start + assumed)
+        #expect(view.living()?.edges.first { $0.edge == "b" }?.until == start + FleetView.longestStaleness)
     }
 
     @Test("what is learned makes nobody die sooner")
@@ -125,7 +125,19 @@ struct FleetViewTests {
         var view = view(.known)
         #expect(view.living()?.knowsSince == .uptimeNanoseconds(0))
         view.completed(undisturbed: assumed - .nanoseconds(1))
-        #expect(view.living()?.knowsSince == start + assumed)
+        // As long as for whoever counts longest of those that are known.
+        #expect(view.living()?.knowsSince == start + .seconds(2))
+        #expect(view.living()?.assumed == .seconds(2))
+    }
+
+    @Test("of one that has not been read it is assumed that it counts as long as any that is known, and no shorter than ourselves")
+    func unreadCountsLong() {
+        var view = view(.known)
+        #expect(view.heard("b", now: start) == true)
+        view.notFound("b")
+        #expect(view.living()?.edges.first { $0.edge == "b" }?.until == start + .seconds(2))
+        view.left("a")
+        view.left("b")
         #expect(view.living()?.assumed == assumed)
     }
 }

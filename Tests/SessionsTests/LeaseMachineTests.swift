@@ -200,6 +200,8 @@ struct LeaseMachineTests {
             #expect(machine.renewed(beat: 2, wasThere: true, now: due) == [])
             #expect(machine.leaseEnd == sent + Self.settings.lease)
             #expect(machine.tick(now: due) == .ping)
+            // That it was given up says nothing of the connection that listens.
+            #expect(machine.ponged(now: due) == .renew(beat: 4))
         }
     }
 }

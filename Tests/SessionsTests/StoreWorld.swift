@@ -6,11 +6,12 @@ import Logging
 import NIOCore
 import NIOPosix
 import RedisClient
-import RedisSessions
 import Sessions
 import Synchronization
 import TestSupport
 import Testing
+
+@testable import RedisSessions
 
 /// The stores that the contract suite runs against. A cluster's node refuses what touches two slots, so that it proves the keys' layout by each test.
 enum StoreKind: String, CaseIterable, Sendable, CustomTestStringConvertible {
@@ -102,6 +103,26 @@ final class StoreWorld: Sendable {
                 })
         }
         return answers
+    }
+
+    /// On the loop of the data plane, with what it asks.
+    func onLoop<Result: Sendable>(_ body: @escaping @Sendable (RedisSessionLookup) throws -> Result) async throws -> Result {
+        try await loop.submit { [lookup] in try body(#require(lookup.value as? RedisSessionLookup)) }.get()
+    }
+
+    /// Something of each of the sessions is open while `body` runs.
+    func withOpen(
+        _ sessions: [(session: String, user: UserID, kind: SessionKind)], _ body: (OpenSessions) async throws -> Void
+    ) async throws {
+        let open = OpenSessions(loop)
+        try await onLoop { lookup in
+            for one in sessions { open.hold(lookup.reference(user: one.user, session: one.session, kind: one.kind, issuedAt: .max), lookup) }
+        }
+        do { try await body(open) } catch {
+            try await onLoop { open.close($0) }
+            throw error
+        }
+        try await onLoop { open.close($0) }
     }
 
     /// Expects that answer, of a loop and of the control plane's own question alike.
@@ -212,6 +233,42 @@ private final class Waiter: SessionWaiter {
     private let continuation: CheckedContinuation<SessionAnswer, any Error>
     init(_ continuation: CheckedContinuation<SessionAnswer, any Error>) { self.continuation = continuation }
     override func sessionAnswered(_ answer: SessionAnswer, from source: SessionAnswerSource) { continuation.resume(returning: answer) }
+}
+
+/// What is open of sessions, as exchanges hold them, and what each was told of its end.
+final class OpenSessions: Sendable {
+    private final class Holder: SessionWaiter {
+        private let endings: OpenSessions
+        private let session: String
+
+        init(_ endings: OpenSessions, _ session: String) {
+            self.endings = endings
+            self.session = session
+            super.init()
+        }
+
+        override func sessionEnded(_ ending: SessionEnding) { endings.told.withLock { $0[session, default: []].append(ending) } }
+    }
+
+    private let holders: NIOLoopBoundBox<[Holder]>
+    private let told = Mutex<[String: [SessionEnding]]>([:])
+
+    fileprivate init(_ loop: any EventLoop) { holders = .makeBoxSendingValue([], eventLoop: loop) }
+
+    fileprivate func hold(_ reference: SessionReference, _ lookup: SessionLookup) {
+        let holder = Holder(self, reference.session)
+        lookup.hold(reference, holder)
+        holders.value.append(holder)
+    }
+
+    fileprivate func close(_ lookup: SessionLookup) {
+        for holder in holders.value { lookup.release(holder) }
+        holders.value.removeAll()
+    }
+
+    /// By session.
+    var endings: [String: [SessionEnding]] { told.withLock { $0 } }
+
 }
 
 /// The system's clock: Redis ends keys by it, so that the times of tests begin there.

@@ -255,7 +255,7 @@ final class SimulatedGateway {
                 after { [reading] in $0.edgeRead(edge, reading, now: $1) }
             }
         case .forgetRemembered: if settings.mutant != .memorySurvivesLoss { onLoops { $0.forgetRemembered() } }
-        case .forgetEverything: onLoops { $0.forgetEverything() }
+        case .flushed, .forgetEverything: onLoops { $0.forgetEverything() }
         case .changed(let users): onLoops { loop in for user in users { loop.changed(user) } }
         case .end(let session, let user): onLoops { $0.end(session, of: user, .revoked) }
         case .allEnded(let user): onLoops(waiting: { $0.allEnded(of: user, $1) })

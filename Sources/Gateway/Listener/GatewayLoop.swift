@@ -56,6 +56,7 @@ final class GatewayLoop {
         self.spareBuffers.reserveCapacity(Self.spareLimit)
         // No grace for what has been seen revoked.
         lookup.onEnding = { [recent] user, session in recent.remove(user: user, session: session) }
+        lookup.onFlush = { [recent] in recent.removeAll() }
         lookup.onChange = { [recent, unowned lookup] user in
             for reference in recent.doubt(user) { lookup.confirm(reference, Reconfirmation(recent, reference)) }
         }

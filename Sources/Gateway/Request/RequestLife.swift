@@ -55,7 +55,7 @@ final class Exchange: SessionWaiter {
     var endedMeanwhile = false
     /// It may have been ended while the store was being asked: no grace.
     var isUnconfirmed = false
-    /// The store has been silent for too long: until then the exchange may go on all the same (`allow_recent`).
+    /// The store has been silent for too long: until then (`LeaseClock`) the exchange may go on all the same (`allow_recent`).
     var graceEnd: NIODeadline?
     /// For a limit that counts once the session is known to be good.
     var clientAddress = Address.loopback
@@ -258,7 +258,7 @@ final class Exchange: SessionWaiter {
         loop.counters.sessionAnswered(answer, after: now - sent, source: source)
         switch endedMeanwhile ? .revoked : answer {
         case .active:
-            if loop.remembersConfirmations { loop.recent.confirm(reference, at: now) }
+            if loop.remembersConfirmations { wasConfirmed(reference, by: source) }
             sessionIsGood()
         case .revoked:
             if loop.remembersConfirmations {
@@ -271,7 +271,7 @@ final class Exchange: SessionWaiter {
                 return refuse(.storeUnavailable)
             }
             let own = loop.recent.lastConfirmed(user: reference.user, session: reference.session)
-            if passesByGrace(own, now) { return sessionIsGood() }
+            if passesByGrace(own) { return sessionIsGood() }
             askNeighbours(reference)
         }
     }

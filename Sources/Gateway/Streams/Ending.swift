@@ -24,12 +24,12 @@ extension Exchange {
 
     /// While the store is silent: whether the route lets the exchange go on all the same.
     private var isWithinGrace: Bool {
-        let revocation = snapshot.configuration.revocation, now = loop.now
-        guard snapshot.routes[route].whenUnavailable == .allowRecent else { return false }
-        // The last confirmation was the lease, which has just ended.
-        let end = graceEnd ?? now + revocation.grace - revocation.maxStaleness
+        let revocation = snapshot.configuration.revocation
+        guard snapshot.routes[route].whenUnavailable == .allowRecent, let reference = remembered?.reference else { return false }
+        // The last confirmation was the lease, which may have ended long ago: a process may have been stopped.
+        let end = graceEnd ?? loop.lookup.staleSince(reference) + revocation.grace - revocation.maxStaleness
         graceEnd = end
-        return now < end
+        return LeaseClock.now() < end
     }
 
     /// For whatever is open for longer than a moment; called once a second.

@@ -4,7 +4,7 @@
 import NIOCore
 import Sessions
 
-/// When the store last confirmed which session, for `when_unavailable: allow_recent` (contract §3). Empty unless some route uses it.
+/// When (`LeaseClock`) the store last confirmed which session, for `when_unavailable: allow_recent` (contract §3). Empty unless some route uses it.
 ///
 /// One for each loop and confined to it. Bounded: half of the entries are kept for sure, the older half is dropped at once
 /// when the newer one is full, so that remembering costs one look-up and forgetting none.
@@ -25,13 +25,18 @@ final class RecentSessions {
     private var newerCount = 0
     private var older: Half = [:]
 
-    func confirm(_ reference: SessionReference, at now: NIODeadline) {
+    /// Of several moments the latest counts.
+    func confirm(_ reference: SessionReference, at moment: NIODeadline) {
+        var confirmation = Confirmation(at: moment, reference: reference)
+        if let known = newer[reference.user]?[reference.session] ?? older[reference.user]?[reference.session] {
+            confirmation.at = max(moment, known.at)
+        }
         if newerCount >= Self.halfLimit {
             older = newer
             newer = [:]
             newerCount = 0
         }
-        let old = newer[reference.user, default: [:]].updateValue(Confirmation(at: now, reference: reference), forKey: reference.session)
+        let old = newer[reference.user, default: [:]].updateValue(confirmation, forKey: reference.session)
         if old == nil { newerCount += 1 }
     }
 
@@ -50,6 +55,12 @@ final class RecentSessions {
             newer[user] = nil
             older[user] = nil
         }
+    }
+
+    func removeAll() {
+        newer = [:]
+        newerCount = 0
+        older = [:]
     }
 
     /// Something of the user's sessions has changed, and it may be that one of them was revoked: none counts until it has been confirmed again.
@@ -85,7 +96,7 @@ final class Reconfirmation: SessionWaiter {
 
     override func sessionAnswered(_ answer: SessionAnswer, from source: SessionAnswerSource) {
         switch answer {
-        case .active: recent.confirm(reference, at: .now())
+        case .active: recent.confirm(reference, at: LeaseClock.now())
         case .revoked: recent.remove(user: reference.user, session: reference.session)
         case .unavailable: break
         }
@@ -99,10 +110,16 @@ extension RecentSessions: Sendable {}
 
 extension Exchange {
     /// Whether the session was confirmed lately enough; then what is opened now may stay open until that time is over, too.
-    func passesByGrace(_ confirmed: NIODeadline?, _ now: NIODeadline) -> Bool {
-        guard let confirmed, now - confirmed < snapshot.configuration.revocation.grace else { return false }
+    func passesByGrace(_ confirmed: NIODeadline?) -> Bool {
+        guard let confirmed, LeaseClock.now() - confirmed < snapshot.configuration.revocation.grace else { return false }
         graceEnd = confirmed + snapshot.configuration.revocation.grace
         return true
+    }
+
+    /// What is remembered is what the store has confirmed at some moment within `max_staleness`: not that it would now.
+    func wasConfirmed(_ reference: SessionReference, by source: SessionAnswerSource) {
+        let age = source == .cache ? snapshot.configuration.revocation.maxStaleness : .zero
+        loop.recent.confirm(reference, at: LeaseClock.now() - age)
     }
 
     /// Another loop may have had the session confirmed more lately.
@@ -111,7 +128,7 @@ extension Exchange {
         loop.shared.lastConfirmation(user: reference.user, session: reference.session, except: loop).assumeIsolated().whenComplete { [self] result in
             guard ticket == self.ticket, state == .session else { return }
             if endedMeanwhile { return sessionIsRevoked() }
-            if !isUnconfirmed, case .success(let confirmed) = result, passesByGrace(confirmed, loop.now) {
+            if !isUnconfirmed, case .success(let confirmed) = result, passesByGrace(confirmed) {
                 sessionIsGood()
             } else {
                 refuse(.storeUnavailable)

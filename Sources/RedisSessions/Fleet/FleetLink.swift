@@ -32,6 +32,7 @@ final class FleetLink: @unchecked Sendable {
     /// How this gateway is called here.
     let name: String
     private let loops: SessionLoops<RedisSessionLookup>
+    private let doubt: @Sendable () -> Void
     private let logger: Logger
     /// For heartbeats and messages; not shared, as WAIT holds up what comes after it.
     private let client: RedisClient
@@ -51,9 +52,10 @@ final class FleetLink: @unchecked Sendable {
     private var toldRefusal: String?
     private var isClosing = false
 
+    /// - Parameter doubt: told when the server says that the keys are another's: somebody has to find out who has them now.
     init(
         _ configuration: Configuration, redis: RedisConfiguration, keys: SessionKeys, loops: SessionLoops<RedisSessionLookup>,
-        former: [FleetView] = [], eventLoop: any EventLoop, logger: Logger
+        former: [FleetView] = [], eventLoop: any EventLoop, logger: Logger, doubt: @escaping @Sendable () -> Void
     ) {
         self.configuration = configuration
         self.redis = redis
@@ -61,6 +63,7 @@ final class FleetLink: @unchecked Sendable {
         fleetKeys = FleetKeys(prefix: keys.prefix, tag: configuration.tag)
         name = fleetKeys.name(configuration.edge.id)
         self.loops = loops
+        self.doubt = doubt
         self.eventLoop = eventLoop
         self.logger = logger
         client = RedisClient(eventLoop: eventLoop, configuration: redis, logger: logger)
@@ -129,7 +132,12 @@ final class FleetLink: @unchecked Sendable {
                     return continuation.resume(returning: Result<Void, StoreUnavailable>.failure(StoreUnavailable("the gateway ends")))
                 }
                 let sequence = machine.open(session, of: user, reason, now: LeaseClock.now())
-                answers[sequence] = { continuation.resume(returning: $0) }
+                let asked = serverID
+                answers[sequence] = { [self] result in
+                    // Acknowledgements that came over another server than the one that has the logout are of gateways that may not have heard of it.
+                    let isSame = asked == 0 || asked == serverID
+                    continuation.resume(returning: isSame ? result : .failure(StoreUnavailable("Redis is another server now")))
+                }
                 perform([])
             }
         }
@@ -196,6 +204,7 @@ final class FleetLink: @unchecked Sendable {
         case .readFleet(let number): readFleet(number)
         case .read(let edge): read(edge)
         case .forgetRemembered: onLoops { $0.forgetRemembered() }
+        case .flushed: onLoops { $0.flushed() }
         case .forgetEverything: onLoops { $0.forgetEverything() }
         case .changed(let users):
             onLoops { lookup in
@@ -230,7 +239,7 @@ final class FleetLink: @unchecked Sendable {
         let patience = max(1, redis.commandTimeout.nanoseconds / 2_000_000)
         let wait = configuration.waitReplicas > 0 ? [RedisCommand("WAIT", String(configuration.waitReplicas), String(patience))] : []
         let sent = LeaseClock.now(), serverID = serverID
-        Task { [self, client, fleetKeys, configuration] in
+        Task { [self, client, fleetKeys, configuration, doubt] in
             let script = isNew ? FleetScripts.write : FleetScripts.renew
             let replies = try? await client.run(script, keys: [fleetKeys.edge(name), fleetKeys.edges], arguments: arguments, then: wait)
             var wasThere = replies?.first.flatMap { reply -> Bool? in
@@ -244,6 +253,8 @@ final class FleetLink: @unchecked Sendable {
                 if replies != nil { refusal = refusal ?? "too few replicas have it" }
             }
             if replies != nil { tell(refusal) }
+            // It is no primary of a cluster any more, or has no slots.
+            if refusal == "MOVED" { doubt() }
             // What listens has to be connected to the very server that has the heartbeat. If not, its name has moved, and both go where it leads now.
             if client.status.serverID != serverID {
                 wasThere = nil
@@ -264,6 +275,11 @@ final class FleetLink: @unchecked Sendable {
                 logger.notice("Redis takes the heartbeat again")
             }
         }
+    }
+
+    /// On the loop: the address of that server leads to another one.
+    func lookAgain(from server: UInt64) {
+        if isListening, serverID == server { reconnect() }
     }
 
     private func reconnect() {

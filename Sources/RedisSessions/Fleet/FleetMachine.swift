@@ -40,6 +40,8 @@ struct FleetMachine {
         case forgetRemembered
         /// On every loop: the same, and what is open is asked for again.
         case forgetEverything
+        /// On every loop: the same, and what was confirmed before lets nobody pass any more.
+        case flushed
         /// On every loop: something of these users has changed.
         case changed([UserID])
         /// On every loop: end what is open of the session.
@@ -150,7 +152,7 @@ struct FleetMachine {
             view.lost()
             unread.fleet = false
             actions = [.forgetRemembered]
-        case .invalidated(nil): actions = [.forgetEverything]  // FLUSHALL, or nothing that can be understood
+        case .invalidated(nil): actions = [.flushed]  // FLUSHALL, or nothing that can be understood
         case .invalidated(let names?): actions = invalidated(names, now)
         case .message(let channel, let payload):
             actions = FleetMessage(payload).map { heard($0, isForUs: channel != fleetKeys.fences) } ?? []
@@ -296,10 +298,10 @@ struct FleetMachine {
 
     /// Who may act, as far as heartbeats are heard: a Redis that pushes no invalidations shows nobody who joins, so strangers are always waited for.
     private func living(_ now: NIODeadline) -> FleetView.Living? {
-        guard !lease.hearsInvalidations else { return view.living() }
-        // Until the first heartbeat of this connection has come back, or has not.
+        // Without a lease of our own nothing says that this is still the Redis that counts; and until the first heartbeat of this connection has come
+        // back, not whether others are heard.
         guard lease.isSettled, lease.leaseEnd > now, var living = view.living() else { return nil }
-        living.knowsSince = .distantFuture
+        if !lease.hearsInvalidations { living.knowsSince = .distantFuture }
         return living
     }
 

@@ -102,14 +102,17 @@ final class FleetMembership: @unchecked Sendable {
     ///
     /// In a cluster all primaries are asked: while a slot moves, a gateway may know of it from another one than has the keys now. Only the answer
     /// over the primary that has them has to come.
-    func confirm(_ session: String?, of user: UserID, reason: RevokeReason) async throws(StoreUnavailable) {
+    ///
+    /// - Parameter server: which one has taken the logout. It has to be one of those that are listened to.
+    func confirm(_ session: String?, of user: UserID, reason: RevokeReason, on server: UInt64) async throws(StoreUnavailable) {
         let slot = surroundings.keys.slot(of: user)
         let found = try? await eventLoop.submit { [self] () -> (owner: FleetLink?, others: [FleetLink]) in
+            guard links.contains(where: { $0.link.lease.serverID == server }) else { return (nil, []) }
             let index = primaries.index(of: slot)
             return (index.map { links[$0].link }, links.indices.filter { $0 != index }.map { links[$0].link })
         }.get()
         let (owner, others) = found ?? (nil, [])
-        guard let owner else { throw StoreUnavailable("nobody is known to have the user's keys") }
+        guard let owner else { throw StoreUnavailable("nobody is listened to who has the user's keys") }
         async let best: Void = confirmWherePossible(others, session, user, reason)
         try await owner.confirm(session, of: user, reason: reason)
         await best
@@ -120,6 +123,33 @@ final class FleetMembership: @unchecked Sendable {
             for link in links where link.lease.answersUntil > LeaseClock.now() {
                 group.addTask { try? await link.confirm(session, of: user, reason: reason) }
             }
+        }
+    }
+
+    /// Returns the server that has answered over the control plane's `connections`, if the fleet listens to it: what another one has been told nobody
+    /// hears of, and nobody is asked there. The name of Redis has moved then, and not all connections with it.
+    ///
+    /// One that is about to be listened to is waited for, as the loops do.
+    func expectListening(to server: UInt64?, _ slot: RedisSlot, over connections: RedisConnections) async throws(StoreUnavailable) -> UInt64 {
+        let patienceEnd = LeaseClock.now() + surroundings.redis.commandTimeout
+        while true {
+            let map = map
+            if let server, map.lease(ofServer: server) != nil { return server }
+            guard LeaseClock.now() < patienceEnd, (try? await Task.sleep(for: .milliseconds(5))) != nil else {
+                if let listened = map.lease(for: slot), listened.isListening {
+                    connections.eventLoop.execute { [self] in
+                        if !connections.reconnect(slot, to: listened.serverID) { lookAgain(from: listened.serverID) }
+                    }
+                }
+                throw StoreUnavailable("another Redis has answered than the one that is listened to")
+            }
+        }
+    }
+
+    /// This server has its address no more: whoever listens to it goes where that leads now. Any thread.
+    func lookAgain(from server: UInt64) {
+        eventLoop.execute { [self] in
+            for link in links + (joining?.links ?? []) { link.link.lookAgain(from: server) }
         }
     }
 
@@ -201,7 +231,8 @@ final class FleetMembership: @unchecked Sendable {
                 FleetLink.Configuration(
                     edge: settings.edge, tag: tags[index], inherited: inherited, staleness: settings.staleness,
                     waitReplicas: surroundings.waitReplicas),
-                redis: redis, keys: surroundings.keys, loops: loops, former: former, eventLoop: eventLoop, logger: surroundings.logger)
+                redis: redis, keys: surroundings.keys, loops: loops, former: former, eventLoop: eventLoop, logger: surroundings.logger,
+                doubt: { [topology] in topology.doubt() })
             link.start()
             return Link(primary: primaries.nodes[index], tag: tags[index], link: link)
         }

@@ -43,24 +43,34 @@ enum FleetScripts {
             return was
             """)
 
-    /// KEYS edges. ARGV prefix of edge keys, the server's run. Returns {milliseconds since no heartbeat has been lost, {id, value, milliseconds left}, …} of those that have
-    /// a heartbeat, and forgets the others.
+    /// KEYS edges. ARGV prefix of edge keys, the server's run. Returns {milliseconds since no heartbeat has been lost, {id, value, milliseconds left}, …}
+    /// of those that have a heartbeat, and forgets the others: whose heartbeat was evicted, deleted, or ended by a step of Redis' clock may still act,
+    /// so that from now on heartbeats count as lost at this moment.
     static let list = RedisScript(
         """
         local time = redis.call('TIME')
-        local result = {0}
+        local now = time[1] * 1000 + math.floor(time[2] / 1000)
+        local result, mark, isLost = {0}, nil, false
         for _, id in ipairs(redis.call('SMEMBERS', KEYS[1])) do
           if string.sub(id, 1, 1) == '@' then
             local run, digits = string.match(id, '^@(%w+):(%d+)$')
             local since = run == ARGV[2] and tonumber(digits)
-            if since then result[1] = math.max(0, time[1] * 1000 + math.floor(time[2] / 1000) - since) end
+            if since then result[1], mark = math.max(0, now - since), id end
           else
             local left = redis.call('PTTL', ARGV[1] .. id)
             if left == -2 then
               redis.call('SREM', KEYS[1], id)
+              isLost = true
             else
               result[#result + 1] = {id, redis.call('GET', ARGV[1] .. id) or '', left}
             end
+          end
+        end
+        if isLost then
+          result[1] = 0
+          if mark then
+            redis.call('SREM', KEYS[1], mark)
+            redis.pcall('SADD', KEYS[1], string.format('@%s:%.0f', ARGV[2], now))
           end
         end
         return result

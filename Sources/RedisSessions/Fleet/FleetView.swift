@@ -23,17 +23,21 @@ struct FleetView {
     /// Since when all that may act have been known. Nil: those that had a heartbeat when this gateway began to listen have not been read yet.
     private var knowsSince: NIODeadline?
 
-    /// What is assumed of one whose heartbeat says nothing: our own `max_staleness`.
-    private let assumed: TimeAmount
+    /// Our own `max_staleness`.
+    private let own: TimeAmount
+    /// What is assumed of one of whom nothing has been read: that its heartbeats count for as long as anybody's that is known.
+    private var assumed: TimeAmount { edges.values.reduce(own) { max($0, $1.staleness) } }
     /// No heartbeat counts longer, whatever it says; contract §3 has no upper bound for `max_staleness`, an hour is beyond every use.
     static let longestStaleness = TimeAmount.hours(1)
 
     /// How many entries it keeps.
     var size: Int { edges.count + unknown.count }
 
-    /// - Parameter former: views of primaries that this one may have taken over from: whoever had a lease there may still act.
+    /// - Parameters:
+    ///   - assumed: our own `max_staleness`.
+    ///   - former: views of primaries that this one may have taken over from: whoever had a lease there may still act.
     init(assumed: TimeAmount, former: [FleetView] = []) {
-        self.assumed = assumed
+        own = assumed
         for view in former { edges.merge(view.edges) { $0.aliveUntil > $1.aliveUntil ? $0 : $1 } }
     }
 
@@ -55,6 +59,7 @@ struct FleetView {
             edges[name]?.aliveUntil = now + edge.staleness
             return false
         }
+        let assumed = assumed
         edges[name] = Edge(staleness: assumed, aliveUntil: now + assumed)
         return unknown.insert(name).inserted
     }
@@ -79,6 +84,7 @@ struct FleetView {
     /// may be a gateway that acts without one: whoever still does so `assumed` after the subscription has renewed it since, and been heard of.
     mutating func completed(undisturbed: TimeAmount) {
         guard let listeningSince else { return }
+        let assumed = assumed
         knowsSince = undisturbed >= assumed ? .uptimeNanoseconds(0) : listeningSince + assumed
     }
 

@@ -1,20 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
-import Glibc
 import NIOCore
 import RedisClient
+import Sessions
 import Synchronization
-
-/// The clock of leases: goes on while the machine sleeps, which the event loops' clock does not. A gateway that wakes up after an hour must not
-/// take its lease for fresh.
-enum LeaseClock {
-    static func now() -> NIODeadline {
-        var time = timespec()
-        clock_gettime(CLOCK_BOOTTIME, &time)
-        return .uptimeNanoseconds(UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))
-    }
-}
 
 /// Until when what one Redis has told may be acted on. Written by its link, read by every loop for each request: two numbers, no lock.
 final class FreshnessLease: Sendable {
@@ -26,6 +16,9 @@ final class FreshnessLease: Sendable {
     private let listens = Atomic<Bool>(false)
     /// Since when there has been none, where it was taken away before its end.
     private let missing = Atomic<UInt64>(LeaseClock.now().uptimeNanoseconds)
+
+    /// When the last one ended, or was taken away before.
+    private let ended = Atomic<UInt64>(LeaseClock.now().uptimeNanoseconds)
 
     /// Until then answers count (`LeaseClock`).
     var answersUntil: NIODeadline { .uptimeNanoseconds(answers.load(ordering: .acquiring)) }
@@ -39,6 +32,13 @@ final class FreshnessLease: Sendable {
         let answers = answers.load(ordering: .acquiring)
         return .uptimeNanoseconds(answers > 0 ? answers : missing.load(ordering: .acquiring))
     }
+
+    /// Since when answers do not count, also where what was left of a lease that had ended long before has been taken away later.
+    var staleSince: NIODeadline {
+        let answers = answers.load(ordering: .acquiring)
+        return .uptimeNanoseconds(answers > 0 ? answers : ended.load(ordering: .acquiring))
+    }
+
     /// Whether its server is being listened to now.
     var isListening: Bool { listens.load(ordering: .acquiring) }
 
@@ -55,8 +55,11 @@ final class FreshnessLease: Sendable {
     func set(answersUntil: NIODeadline, memoryUntil: NIODeadline, proven: NIODeadline, serverID: UInt64, isListening: Bool) {
         server.store(serverID, ordering: .releasing)
         listens.store(isListening, ordering: .releasing)
-        if answersUntil.uptimeNanoseconds == 0, answers.load(ordering: .relaxed) > 0 {
-            missing.store(LeaseClock.now().uptimeNanoseconds, ordering: .releasing)
+        let before = answers.load(ordering: .relaxed)
+        if answersUntil.uptimeNanoseconds == 0, before > 0 {
+            let now = LeaseClock.now().uptimeNanoseconds
+            missing.store(now, ordering: .releasing)
+            ended.store(min(now, before), ordering: .releasing)
         }
         answers.store(answersUntil.uptimeNanoseconds, ordering: .releasing)
         memory.store(memoryUntil.uptimeNanoseconds, ordering: .releasing)

@@ -212,8 +212,9 @@ struct LeaseMachine {
             return .ping
         case .confirming, .pinging: return .reconnect
         case .renewing:
-            // Its answer may still come; a later one counts no more.
+            // Its answer may still come; a later one counts no more. Nor is it known whether its invalidation will.
             beat += 1
+            heardBeat = true
             state = .resting(until: now)
             return nil
         }
