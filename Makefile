@@ -15,11 +15,12 @@ TEST_PACKAGES := redis-server openssl curl python3-venv iproute2 util-linux
 TEST_PYTHON := .build/python
 BROWSER_PACKAGES := chromium chromium-driver fonts-dejavu-core python3-selenium
 
-.PHONY: help run build bench test test-browser model fuzz races gate compare bench-check bench-contrast bench-faults lint format clean packages test-packages browser-packages gate-packages model-packages compare-packages
+.PHONY: help run build bench test test-browser model fuzz races gate compare bench-check bench-contrast bench-faults lint format clean packages test-packages browser-packages gate-packages model-packages fault-packages bench-packages compare-packages
 
 help:
 	@echo 'make run     build and start the demo: gateway, sample service, two users'
-	@echo 'make build   build $(BINARY) and $(BENCH)'
+	@echo 'make build   build $(BINARY)'
+	@echo 'make bench   build $(BENCH)'
 	@echo 'make test    build and run every test that needs no browser'
 	@echo 'make test-browser   the example of a legacy login, in headless Chromium'
 	@echo 'make model   check the model of the logout protocol, and that each of its rules is needed'
@@ -81,10 +82,10 @@ gate: build gate-packages
 compare: build bench compare-packages
 	bench/compare/compare.py --binary $(BINARY) $(COMPARE)
 
-bench-check: build bench compare-packages
+bench-check: bench bench-packages
 	bench/check.py --bench $(BENCH)
 
-bench-contrast: build bench compare-packages
+bench-contrast: bench bench-packages
 	bench/adapters/cached_auth.py --bench $(BENCH)
 
 bench-faults: build bench fault-packages
@@ -119,6 +120,9 @@ model-packages:
 
 fault-packages:
 	@.ci/packages redis-server iproute2 util-linux python3
+
+bench-packages:
+	@.ci/packages nginx wrk nghttp2-client openssl python3
 
 # A peer that cannot be had is left out of the comparison.
 ENVOY := .build/envoy

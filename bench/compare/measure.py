@@ -5,7 +5,7 @@ import contextlib, json, os, pathlib, re, resource, socket, struct, subprocess, 
 
 from peers import COLD, HERE, MANY, ONE
 from tokens import USERS
-from world import BODY, PATH, Failure
+from world import BODY, PATH, PROXY_CPU, Failure
 
 CONNECTIONS = 64
 TICKS, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
@@ -37,8 +37,16 @@ def rss_mib(pids):
     return sum(int(stat(pid)[21]) for pid in pids) * PAGE / 2**20
 
 
+def signature_us(world):
+    """What checking one RS256 signature costs OpenSSL on the proxy's processor, in microseconds: no gateway can take less for a token that is new."""
+    done = subprocess.run(["taskset", "-c", str(PROXY_CPU), world.tools.paths["openssl"], "speed", "-mr", "-seconds", "1", "rsa2048"], capture_output=True, text=True)
+    found = re.search(r"^\+F2:\d+:2048:[\d.]+:([\d.]+)$", done.stdout, re.MULTILINE)
+    return 1e6 / float(found[1]) if found else None
+
+
 class Others:
-    """CPU of programs that have nothing to do with the comparison, in percent of one processor: how far a figure is to be trusted."""
+    """CPU of programs that have nothing to do with the comparison, and of other virtual machines as far as this one is told (steal), in percent of one
+    processor: how far a figure is to be trusted."""
 
     def __init__(self, world, pids):
         self.own = {os.getpid(), *pids, *(pid for running in world.infrastructure for pid in tree(running))}
@@ -50,7 +58,7 @@ class Others:
             if name.isdigit() and int(name) not in self.own:
                 with contextlib.suppress(OSError):
                     total += sum(int(field) for field in stat(name)[11:15])  # with children that ended
-        return total / TICKS
+        return (total + int(pathlib.Path("/proc/stat").read_text().split()[8])) / TICKS
 
     def percent(self):
         return max(0.0, 100 * (self.seconds() - self.before) / (time.monotonic() - self.began))

@@ -169,8 +169,12 @@ def caption(results):
     text = (f"{results['date']}: medians of {settings['repeats']} (least, most) of {settings['seconds']} s each; {', '.join(f'{names[n]} {has[n]}' for n in names if n in has)}; "
             f"{at['cpu']}, {at['cpus']} CPUs{' of a virtual machine' if at['virtual'] else ''}, {at['kernel']}. RS256 with a key of 2048 bits, of which one signature costs "
             f"{median(results['signature_us'], 1, ' µs')} to check; {settings['connections']} connections, answers of 1 KiB, {settings['sessions_in_redis']:,} sessions in Redis.")
+    text += (f" Idle processors were {'kept awake' if settings['idle_cpus_kept_awake'] else 'left to sleep'}. CPU is that of the gateway and its helpers, and not that of Redis. "
+             "Portcullis was built from its sources, the others are the packages that Debian and PyPI have.")
+    if results["void"]:
+        text += f" Some figures are void: {', '.join(results['void'])}."
     if any(subject["added_p99_ms"] for subject in results["subjects"]):
-        text += f" p99 added: at {settings['rate']:,} requests/s, less what the service takes by itself."
+        text += f" p99 added: the p99 at {settings['rate']:,} requests/s, less the service's own p99."
     if settings["idle_connections"]:
         text += f" Memory: resident, idle and with {settings['idle_connections']:,} connections that have been answered once."
     if results["left_out"]:

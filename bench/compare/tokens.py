@@ -55,18 +55,6 @@ class Key:
             raise RuntimeError("OpenSSL does not sign")
         return signature.raw[:size.value]
 
-    def verification_us(self, count=2000):
-        """What one signature costs to check, in microseconds of CPU: no gateway can take less for a token that it has never seen."""
-        data = b"x" * 400
-        signature = self.sign(data)
-        before = time.process_time()
-        for _ in range(count):
-            context = self.prepared(self.library.EVP_DigestVerifyInit)
-            if self.library.EVP_DigestVerify(context, signature, ctypes.c_size_t(len(signature)), data, ctypes.c_size_t(len(data))) != 1:
-                raise RuntimeError("OpenSSL does not verify")
-            self.library.EVP_MD_CTX_free(context)
-        return (time.process_time() - before) / count * 1e6
-
 
 class Issuer:
     def __init__(self, folder, cold):

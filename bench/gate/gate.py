@@ -147,7 +147,7 @@ class World:
             for file in files:
                 shutil.copy(file, options.profile)
         found = counted(files)
-        if 0 in found:
+        if 0 in (found[0], found[2]):
             sys.exit(f"callgrind has counted nothing: {found}")
         return [count / REQUESTS for count in found]
 
@@ -161,10 +161,12 @@ def main():
     parser.add_argument("--profile", metavar="FOLDER")
     parser.add_argument("modes", nargs="*", metavar="MODE")
     options = parser.parse_args()
+    thresholds = json.loads((HERE / "thresholds.json").read_text())
+    if unknown := set(options.modes) - set(thresholds["modes"]):
+        parser.error(f"no such mode: {', '.join(sorted(unknown))}")
     for tool in ("valgrind", "callgrind_control", "strip", "redis-server", options.binary):
         if not shutil.which(tool):
             sys.exit(f"{tool} is needed and not there")
-    thresholds = json.loads((HERE / "thresholds.json").read_text())
     too_many = False
     with tempfile.TemporaryDirectory(prefix="portcullis-gate-") as name:
         folder = pathlib.Path(name)

@@ -6,7 +6,7 @@ import NIOCore
 
 /// Writes to one connection: straight to its socket where a single piece is flushed and nothing waits before it, which is almost always so; through
 /// its pipeline otherwise, which gathers several pieces into one call and waits for a peer that does not read. The pipeline's way costs
-/// five times the instructions.
+/// many times the instructions (`make gate`).
 ///
 ///     empty ──write──▶ held ──flush──▶ empty       the socket has taken all of it
 ///                       │  └──flush──▶ behind      …or not: what is left goes through the pipeline

@@ -18,7 +18,7 @@ end
 
 core.register_action("ask_session", { "http-req" }, function(txn)
   local user, session = txn:get_var("txn.user"), txn:get_var("txn.session")
-  if not user or not session then return end
+  if not user or not session then txn:set_var("txn.active", false) return end
   local key = "<<prefix>>{" .. user .. "}"
   local command = "*3\r\n$9\r\nSISMEMBER\r\n$" .. #key .. "\r\n" .. key .. "\r\n$" .. #session .. "\r\n" .. session .. "\r\n"
   local socket, answer = table.remove(idle), nil
@@ -33,5 +33,6 @@ core.register_action("ask_session", { "http-req" }, function(txn)
     if answer == nil then socket:close() return end
   end
   idle[#idle + 1] = socket
-  if answer == ":1" then txn:set_var("txn.active", true) end
+  -- Not set where Redis does not say.
+  if answer == ":1" or answer == ":0" then txn:set_var("txn.active", answer == ":1") end
 end, 0)

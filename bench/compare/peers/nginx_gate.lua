@@ -98,6 +98,7 @@ function Gate:access()
   local active = self:is_active(claims.sub, claims.sid)
   if not active then return refuse(active) end
   ngx.req.set_header("X-Auth-User", claims.sub)
+  ngx.req.set_header("X-Auth-Session", claims.sid)
 end
 
 -- For a proxy that has verified the token and says whose it is.
