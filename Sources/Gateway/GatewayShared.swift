@@ -44,9 +44,9 @@ final class GatewayShared: Sendable {
     }
 
     /// The latest moment at which any other loop had the session confirmed; asked only while the store is silent.
-    func lastConfirmation(user: UserID, session: String, except loop: GatewayLoop) -> EventLoopFuture<NIODeadline?> {
+    func lastConfirmation(user: UserID, _ question: SessionQuestionKey, except loop: GatewayLoop) -> EventLoopFuture<NIODeadline?> {
         let asked = neighbours.withLock { $0 }.filter { $0.eventLoop !== loop.eventLoop }.map { neighbour in
-            neighbour.eventLoop.submit { neighbour.value.recent.lastConfirmed(user: user, session: session) }
+            neighbour.eventLoop.submit { neighbour.value.recent.lastConfirmed(user: user, question) }
         }
         return EventLoopFuture.reduce(nil, asked, on: loop.eventLoop) { latest, one in
             guard let latest else { return one }

@@ -50,8 +50,8 @@ package final class RedisConnections: @unchecked Sendable {
     /// The only node, where there are no slots.
     private var single: RedisClient?
     private var guests: [RedisConfiguration.Address: Guest] = [:]
-    /// The last connection that was given up by `reconnect`: to which server it led, and to which it should have.
-    private var misled: (found: UInt64, wanted: UInt64)?
+    /// Of the last connections that were given up by `reconnect`, by the server to which they should have led: to which they did. One for each primary.
+    private var misled: [UInt64: UInt64] = [:]
     /// Commands that came before anybody was known for the first time, oldest first.
     private var early = CircularBuffer<RoutedRequest>()
     private var spare: [RoutedRequest] = []
@@ -126,11 +126,12 @@ package final class RedisConnections: @unchecked Sendable {
     package func reconnect(_ slot: RedisSlot, to serverID: UInt64) -> Bool {
         guard let client = single ?? owner(of: slot)?.client, client.isConnected, client.status.serverID != serverID else { return true }
         let found = client.status.serverID
-        if let last = misled, last == (found, serverID) {
-            misled = nil
+        if misled[serverID] == found {
+            misled[serverID] = nil
             return false
         }
-        misled = (found, serverID)
+        if misled.count >= max(1, nodes.count) { misled.removeAll() }
+        misled[serverID] = found
         client.reconnect(reason: "another server has its address")
         return true
     }

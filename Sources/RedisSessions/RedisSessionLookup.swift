@@ -94,7 +94,7 @@ final class RedisSessionLookup: SessionLookup {
             if answer == .active { notes.note(reference) }
             return waiter.sessionAnswered(answer, from: .cache)
         }
-        // Where answers are remembered, one that is still to come serves as well: it is as young. So what has just been forgotten of everybody, as
+        // Where answers are remembered, one that is still to come serves as well, if it can be remembered: it is as young. So what has just been forgotten of everybody, as
         // after an outage, is asked for once a session, and not once a request.
         if remembers, let question = reference.question { return question.join(waiter) }
         send(reference, waiter)
@@ -137,7 +137,8 @@ final class RedisSessionLookup: SessionLookup {
         return LeaseClock.now() - lease.missingSince < patience
     }
 
-    private func remembered(_ reference: RedisSessionReference) -> SessionAnswer? {
+    /// What is remembered of it, if that counts now.
+    func remembered(_ reference: RedisSessionReference) -> SessionAnswer? {
         guard let answer = reference.answer, reference.version == reference.sessions.version, reference.epoch == epoch else { return nil }
         guard let lease = leases.lease(for: reference.commands.slot) else { return nil }
         let now = LeaseClock.now()

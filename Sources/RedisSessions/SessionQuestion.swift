@@ -153,7 +153,8 @@ final class SessionQuestion: RedisRequest {
                 reference.epoch = epoch
                 reference.until = until
             }
-            finish(judged, reference, isForAll: isCurrent && !wasAsked || judged == .unavailable)
+            let isRemembered = isCurrent && !wasAsked && lookup.remembered(reference) != nil
+            finish(judged, reference, isForAll: isRemembered || judged == .unavailable)
         }
     }
 

@@ -5,7 +5,7 @@ import Glibc
 
 /// A text that is the same as another only when its bytes are, as in Redis; Swift's `==` also takes different spellings of one text for the same
 /// (see `UserID`), and session ids of other issuers may be any text.
-struct ExactText: Hashable {
+struct ExactText: Hashable, Sendable {
     let text: String
 
     init(_ text: String) { self.text = text }

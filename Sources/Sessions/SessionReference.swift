@@ -71,15 +71,15 @@ open class SessionReference {
     }
 
     /// Whether both ask the same: all tokens of a registered session do, of a revocable one those of one time.
-    package final func asksTheSame(as other: SessionReference) -> Bool { question == other.question }
+    package final func asksTheSame(as other: SessionReference) -> Bool { questionKey == other.questionKey }
 
-    final var question: SessionQuestionKey { SessionQuestionKey(session: session, kind: kind, issuedAt: issuedAt) }
+    package final var questionKey: SessionQuestionKey { SessionQuestionKey(session: session, kind: kind, issuedAt: issuedAt) }
 
     deinit { sessions.remove(self) }
 }
 
-/// What one user's references are told apart by.
-struct SessionQuestionKey: Hashable {
+/// What one user's references are told apart by: what the store is asked.
+package struct SessionQuestionKey: Hashable, Sendable {
     let session: ExactText
     let kind: SessionKind
     let issuedAt: Int64?
@@ -89,6 +89,8 @@ struct SessionQuestionKey: Hashable {
         self.kind = kind
         self.issuedAt = kind == .revocable ? issuedAt : nil
     }
+
+    package func isAbout(_ session: String) -> Bool { self.session == ExactText(session) }
 }
 
 @available(*, unavailable)

@@ -34,7 +34,7 @@ public final class UserSessions {
         var next = latest
         for _ in 0..<Self.searchLimit {
             guard let reference = next else { return nil }
-            if reference.question == question { return reference }
+            if reference.questionKey == question { return reference }
             next = reference.nextReference
         }
         return nil
@@ -93,7 +93,7 @@ public final class UserSessions {
     /// One reference for each question about what is held now.
     package func heldReferences() -> [SessionReference] {
         var seen: Set<SessionQuestionKey> = []
-        return holders().compactMap { seen.insert($0.reference.question).inserted ? $0.reference : nil }
+        return holders().compactMap { seen.insert($0.reference.questionKey).inserted ? $0.reference : nil }
     }
 
     private func holders() -> [(waiter: SessionWaiter, reference: SessionReference)] {

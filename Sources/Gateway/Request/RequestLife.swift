@@ -270,7 +270,7 @@ final class Exchange: SessionWaiter {
             guard !isUnconfirmed, snapshot.routes[route].whenUnavailable == .allowRecent, snapshot.configuration.revocation.grace > .zero else {
                 return refuse(.storeUnavailable)
             }
-            let own = loop.recent.lastConfirmed(user: reference.user, session: reference.session)
+            let own = loop.recent.lastConfirmed(user: reference.user, reference.questionKey)
             if passesByGrace(own) { return sessionIsGood() }
             askNeighbours(reference)
         }

@@ -4,7 +4,7 @@
 import NIOCore
 import Sessions
 
-/// When (`LeaseClock`) the store last confirmed which session, for `when_unavailable: allow_recent` (contract §3). Empty unless some route uses it.
+/// When (`LeaseClock`) the store last confirmed what was asked about which session, for `when_unavailable: allow_recent` (contract §3). Empty unless some route uses it.
 ///
 /// One for each loop and confined to it. Bounded: half of the entries are kept for sure, the older half is dropped at once
 /// when the newer one is full, so that remembering costs one look-up and forgetting none.
@@ -20,7 +20,7 @@ final class RecentSessions {
         var isDoubtful = false
     }
 
-    private typealias Half = [UserID: [String: Confirmation]]
+    private typealias Half = [UserID: [SessionQuestionKey: Confirmation]]
     private var newer: Half = [:]
     private var newerCount = 0
     private var older: Half = [:]
@@ -28,7 +28,8 @@ final class RecentSessions {
     /// Of several moments the latest counts.
     func confirm(_ reference: SessionReference, at moment: NIODeadline) {
         var confirmation = Confirmation(at: moment, reference: reference)
-        if let known = newer[reference.user]?[reference.session] ?? older[reference.user]?[reference.session] {
+        let question = reference.questionKey
+        if let known = newer[reference.user]?[question] ?? older[reference.user]?[question] {
             confirmation.at = max(moment, known.at)
         }
         if newerCount >= Self.halfLimit {
@@ -36,12 +37,13 @@ final class RecentSessions {
             newer = [:]
             newerCount = 0
         }
-        let old = newer[reference.user, default: [:]].updateValue(confirmation, forKey: reference.session)
+        let old = newer[reference.user, default: [:]].updateValue(confirmation, forKey: question)
         if old == nil { newerCount += 1 }
     }
 
-    func lastConfirmed(user: UserID, session: String) -> NIODeadline? {
-        guard let found = newer[user]?[session] ?? older[user]?[session], !found.isDoubtful else { return nil }
+    /// Of this question and no other: of tokens of one `revocable` session, those that were issued earlier may have been revoked.
+    func lastConfirmed(user: UserID, _ question: SessionQuestionKey) -> NIODeadline? {
+        guard let found = newer[user]?[question] ?? older[user]?[question], !found.isDoubtful else { return nil }
         return found.at
     }
 
@@ -49,8 +51,8 @@ final class RecentSessions {
     func remove(user: UserID, session: String?) {
         if newer.isEmpty, older.isEmpty { return }
         if let session {
-            newer[user]?[session] = nil
-            older[user]?[session] = nil
+            newer[user] = newer[user]?.filter { !$0.key.isAbout(session) }
+            older[user] = older[user]?.filter { !$0.key.isAbout(session) }
         } else {
             newer[user] = nil
             older[user] = nil
@@ -67,7 +69,7 @@ final class RecentSessions {
     /// Returns what can be asked for that.
     func doubt(_ user: UserID) -> [SessionReference] {
         if newer.isEmpty, older.isEmpty { return [] }
-        var references: [String: SessionReference] = [:]
+        var references: [SessionQuestionKey: SessionReference] = [:]
         func mark(_ half: inout Half) {
             guard let sessions = half[user] else { return }
             half[user] = sessions.mapValues { confirmation in
@@ -75,7 +77,7 @@ final class RecentSessions {
                 confirmation.isDoubtful = true
                 return confirmation
             }
-            for (session, confirmation) in sessions { references[session] = confirmation.reference ?? references[session] }
+            for (question, confirmation) in sessions { references[question] = confirmation.reference ?? references[question] }
         }
         mark(&older)
         mark(&newer)
@@ -125,7 +127,7 @@ extension Exchange {
     /// Another loop may have had the session confirmed more lately.
     func askNeighbours(_ reference: SessionReference) {
         let ticket = ticket
-        loop.shared.lastConfirmation(user: reference.user, session: reference.session, except: loop).assumeIsolated().whenComplete { [self] result in
+        loop.shared.lastConfirmation(user: reference.user, reference.questionKey, except: loop).assumeIsolated().whenComplete { [self] result in
             guard ticket == self.ticket, state == .session else { return }
             if endedMeanwhile { return sessionIsRevoked() }
             if !isUnconfirmed, case .success(let confirmed) = result, passesByGrace(confirmed) {
