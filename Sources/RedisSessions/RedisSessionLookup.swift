@@ -44,7 +44,7 @@ final class RedisSessionLookup: SessionLookup {
     static let askLimit = 4
     /// Sessions that are asked for again at once after a connection was lost, so that requests find room between them.
     private static let recheckLimit = 1000
-    /// After which a recheck that was not answered is made again.
+    /// After a recheck that was not answered, until it and the others are made again: one by one they would be too much, just when Redis is in trouble.
     private static let recheckPause = TimeAmount.milliseconds(100)
 
     let connections: RedisConnections
@@ -66,6 +66,8 @@ final class RedisSessionLookup: SessionLookup {
     private var rechecksUnderWay = 0
     /// `sendRechecks` is at work: what is refused at once comes back before it is done, and leaves the next one to it.
     private var isSendingRechecks = false
+    /// One had no answer just now: none but those that nobody may wait for is sent.
+    private var rechecksPause = false
 
     /// - Parameters:
     ///   - endIsDue: told of a user of whom a session's time is over, so that it is taken out of the set.
@@ -309,7 +311,8 @@ extension RedisSessionLookup {
         guard !isSendingRechecks else { return }
         isSendingRechecks = true
         defer { isSendingRechecks = false }
-        while rechecksUnderWay < Self.recheckLimit, let recheck = rechecks.popFirst() {
+        while rechecksUnderWay < Self.recheckLimit, let next = rechecks.first, !rechecksPause || next.verification?.isPatient == false {
+            let recheck = rechecks.removeFirst()
             rechecksUnderWay += 1
             if recheck.verification == nil { recheck.reference.isRecheckQueued = false }
             send(recheck.reference, recheck, needsLease: false, isUse: false)
@@ -325,7 +328,8 @@ extension RedisSessionLookup {
             end(reference, .unconfirmed)
         case .unavailable where reference.sessions.isHeld:
             // Nobody has said that it ended, and nobody that it has not.
-            if scheduleAgain(recheck) { return sendRechecks() }
+            pauseRechecks()
+            if queueAgain(recheck) { return sendRechecks() }
         case .revoked: end(reference, reference.isOver ? .expired : .revoked)
         case .active, .unavailable: break
         }
@@ -334,18 +338,23 @@ extension RedisSessionLookup {
     }
 
     /// False: another one is queued, which will say as much.
-    private func scheduleAgain(_ recheck: Recheck) -> Bool {
+    private func queueAgain(_ recheck: Recheck) -> Bool {
         if recheck.verification == nil {
             if recheck.reference.isRecheckQueued { return false }
             recheck.reference.isRecheckQueued = true
         }
-        let bound = NIOLoopBound((lookup: self, recheck: recheck), eventLoop: eventLoop)
-        eventLoop.scheduleTask(in: Self.recheckPause) {
-            let (lookup, recheck) = bound.value
-            lookup.rechecks.append(recheck)
-            lookup.sendRechecks()
-        }
+        rechecks.append(recheck)
         return true
+    }
+
+    private func pauseRechecks() {
+        guard !rechecksPause else { return }
+        rechecksPause = true
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        eventLoop.scheduleTask(in: Self.recheckPause) {
+            bound.value.rechecksPause = false
+            bound.value.sendRechecks()
+        }
     }
 }
 
