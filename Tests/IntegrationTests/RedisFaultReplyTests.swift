@@ -25,7 +25,8 @@ struct RedisFaultReplyTests {
             code: "LOADING",
             begin: { redis in
                 let operators = try redis.connect()
-                for number in 0..<2000 { try operators("SET", "key-\(number)", "value") }
+                // For half a minute, if nobody ends it.
+                for number in 0..<6000 { try operators("SET", "key-\(number)", "value") }
                 try operators("CONFIG", "SET", "key-load-delay", "5000")
                 Thread.detachNewThread { _ = try? redis.command("DEBUG", "RELOAD") }
                 try await eventually("it is loading") { try redis.command("GET", "x").isError("LOADING") }

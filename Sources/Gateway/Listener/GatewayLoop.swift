@@ -37,7 +37,8 @@ final class GatewayLoop {
     private var connections: [ObjectIdentifier: HTTP1Connection] = [:]
     private var looking: RepeatedTask?
     private var spareBuffers: [ByteBuffer] = []
-    private var turn: NIODeadline?
+    /// When what is being dealt with at once began; nil outside of turns.
+    private(set) var turn: NIODeadline?
 
     init(index: Int, eventLoop: any EventLoop, shared: GatewayShared, lookup: SessionLookup, snapshot: Snapshot, accessLog: AccessLogBuffer?) {
         self.index = index

@@ -57,6 +57,8 @@ final class Exchange: SessionWaiter {
     var isUnconfirmed = false
     /// The store has been silent for too long: until then (`LeaseClock`) the exchange may go on all the same (`allow_recent`).
     var graceEnd: NIODeadline?
+    /// The turn in which it was decided that it may go on (`mayGoOn`); nil outside of turns.
+    var allowedTurn: NIODeadline?
     /// For a limit that counts once the session is known to be good.
     var clientAddress = Address.loopback
 
@@ -123,6 +125,7 @@ final class Exchange: SessionWaiter {
         endedMeanwhile = false
         isUnconfirmed = false
         graceEnd = nil
+        allowedTurn = nil
         switch head.framing {
         case .none, .untilClose, .counted(0): requestIsComplete = true
         case .counted, .chunked: requestIsComplete = false

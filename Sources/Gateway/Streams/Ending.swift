@@ -17,9 +17,14 @@ extension Exchange {
     }
 
     /// Whether the upstream may be told, and the client may hear, another byte. A process that was stopped for a while finds here that it was.
+    ///
+    /// Decided once for all that has come at once: an answer whose head passes is not cut before the body that came with it.
     var mayGoOn: Bool {
         guard let heldReference else { return true }
-        return loop.lookup.isFresh(heldReference) || isWithinGrace
+        if let allowedTurn, allowedTurn == loop.turn { return true }
+        guard loop.lookup.isFresh(heldReference) || isWithinGrace else { return false }
+        allowedTurn = loop.turn
+        return true
     }
 
     /// While the store is silent: whether the route lets the exchange go on all the same.
