@@ -72,7 +72,9 @@ class Tools:
     def __init__(self, binary, envoy=None):
         self.paths = {
             "nginx": shutil.which("nginx") or shutil.which("/usr/sbin/nginx"), "haproxy": shutil.which("haproxy") or shutil.which("/usr/sbin/haproxy"),
-            "caddy": shutil.which("caddy"), "envoy": envoy or self.packaged_envoy() or shutil.which("envoy"), "portcullis": shutil.which(binary),
+            "caddy": shutil.which("caddy"), "envoy": envoy or self.packaged_envoy() or shutil.which("envoy"),
+            # Subjects run in a folder of their own.
+            "portcullis": os.path.abspath(binary) if os.access(binary, os.X_OK) else None,
             "wrk": shutil.which("wrk"), "redis-server": shutil.which("redis-server"), "openssl": shutil.which("openssl"),
         }
         bench = pathlib.Path(self.paths["portcullis"] or binary).absolute().with_name("portcullis-bench")
