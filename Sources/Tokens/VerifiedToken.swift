@@ -53,17 +53,6 @@ package final class VerifiedToken: Sendable {
         tokenID = claims["jti"]?.string
     }
 
-    /// Whether the token still counts; to be asked on every use of a remembered one.
-    package func isAccepted(at now: Double) -> Bool {
-        now < acceptUntil
-    }
-
-    /// Roughly what the token occupies, in bytes: for those who remember tokens and must bound how much. Walks over all claims.
-    package var estimatedByteCount: Int {
-        // The object itself, and names whose text may lie outside of it.
-        256 + user.utf8.count + (session?.utf8.count ?? 0) + claims.estimatedByteCount
-    }
-
     /// `iat` rounded down; a time that no calendar has is the nearest that fits.
     package var issuedAtSecond: Int64? { issuedAt?.wholeSecond }
 }

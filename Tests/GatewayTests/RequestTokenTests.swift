@@ -109,7 +109,11 @@ struct RequestIdentityTests {
 @Suite("Remembered tokens")
 struct RequestTokenCacheTests {
     private func find(_ cache: TokenCache, _ token: [UInt8], now: Double = StageWorld.now) -> RememberedToken? {
-        token.withUnsafeBytes { cache.find($0, now: now) }
+        token.withUnsafeBytes { cache.find($0, hash: cache.hash($0), now: now) }
+    }
+
+    private func insert(_ token: RememberedToken, into cache: TokenCache) {
+        cache.insert(token, hash: token.token.withUnsafeBytes { cache.hash($0) })
     }
 
     @Test("A token is found again by its exact bytes alone")
@@ -117,7 +121,7 @@ struct RequestTokenCacheTests {
         let world = try StageWorld()
         let cache = TokenCache(byteLimit: 1 << 20)
         let token = try world.token()
-        cache.insert(try world.remembered(token))
+        insert(try world.remembered(token), into: cache)
         #expect(find(cache, token)?.user.name == "alice")
         for index in token.indices {
             var changed = token
@@ -132,7 +136,7 @@ struct RequestTokenCacheTests {
         let world = try StageWorld { $0.issuers[0].trusted.expiryLeeway = 0 }
         let cache = TokenCache(byteLimit: 1 << 20)
         let token = try world.token(expiresIn: 10)
-        cache.insert(try world.remembered(token))
+        insert(try world.remembered(token), into: cache)
         #expect(find(cache, token, now: StageWorld.now + 9.999) != nil)
         #expect(find(cache, token, now: StageWorld.now + 10) == nil)
         #expect(cache.count == 0 && cache.byteCount == 0)
@@ -143,7 +147,7 @@ struct RequestTokenCacheTests {
         let world = try StageWorld()
         let cache = TokenCache(byteLimit: 1 << 20)
         let token = try world.token(",\"nbf\":1799999000")
-        cache.insert(try world.remembered(token))
+        insert(try world.remembered(token), into: cache)
         #expect(find(cache, token, now: 1_799_998_971) != nil)
         #expect(find(cache, token, now: 1_799_998_969) == nil)
     }
@@ -154,10 +158,10 @@ struct RequestTokenCacheTests {
         let limit = 64 << 10
         let cache = TokenCache(byteLimit: limit)
         let favourite = try world.token(user: "favourite")
-        cache.insert(try world.remembered(favourite))
+        insert(try world.remembered(favourite), into: cache)
         for number in 0..<300 {
             let token = try world.token(user: "user-\(number)")
-            cache.insert(try world.remembered(token))
+            insert(try world.remembered(token), into: cache)
             #expect(cache.byteCount <= limit)
             #expect(find(cache, favourite) != nil)
         }
@@ -169,8 +173,8 @@ struct RequestTokenCacheTests {
         let world = try StageWorld()
         let cache = TokenCache(byteLimit: 3 << 10)
         let token = try world.token()
-        cache.insert(try world.remembered(token))
-        cache.insert(try world.remembered(world.token(",\"x\":\"\(String(repeating: "x", count: 4000))\"")))
+        insert(try world.remembered(token), into: cache)
+        insert(try world.remembered(world.token(",\"x\":\"\(String(repeating: "x", count: 4000))\"")), into: cache)
         #expect(cache.count == 1 && find(cache, token) != nil)
     }
 
@@ -179,10 +183,10 @@ struct RequestTokenCacheTests {
         let world = try StageWorld()
         let cache = TokenCache(byteLimit: 1 << 20)
         let token = try world.token()
-        cache.insert(try world.remembered(token))
+        insert(try world.remembered(token), into: cache)
         cache.removeAll()
         #expect(find(cache, token) == nil && cache.count == 0 && cache.byteCount == 0)
-        cache.insert(try world.remembered(token))
+        insert(try world.remembered(token), into: cache)
         #expect(find(cache, token) != nil)
     }
 
@@ -200,7 +204,7 @@ struct RequestTokenCacheTests {
             if now >= StageWorld.now + Double(10 + index) { model.remove(index) }
             #expect((find(cache, tokens[index], now: now) != nil) == model.contains(index))
             if !model.contains(index), now < StageWorld.now + Double(10 + index) {
-                cache.insert(try world.remembered(tokens[index]))
+                insert(try world.remembered(tokens[index]), into: cache)
                 model.insert(index)
             }
         }

@@ -10,7 +10,7 @@ enum Authorisation {
         if route.scopes.isEmpty, route.claims.isEmpty { return nil }
         let bit: UInt64 = route.index < 64 ? 1 << UInt64(route.index) : 0
         if token.passedRoutes & bit != 0 { return nil }
-        let claims = token.verified.claims
+        let claims = token.claims
         for scope in route.scopes where !holds(scope, claims) { return .scopeMissing }
         for (name, values) in route.claims {
             guard let claim = claims[name], values.contains(where: { claim.holds($0) }) else { return .claimMismatch }

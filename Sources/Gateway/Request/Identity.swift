@@ -9,18 +9,25 @@ import Tokens
 ///
 /// Confined to its loop.
 final class RememberedToken {
-    let verified: VerifiedToken
+    /// Index into the verifier's issuers.
+    let issuer: Int
     let user: UserID
+    /// Nil only where the issuer requires none.
+    let session: String?
+    /// `exp` and the issuer's leeway, Unix seconds: it counts before this moment.
+    let acceptUntil: Double
     /// What the session lookup is asked; nil where nobody is: `unchecked` issuers, and tokens without a session.
     let reference: SessionReference?
     /// `nbf` less the issuer's leeway, Unix seconds: matters again when the clock is set back.
     let acceptFrom: Double
+    /// As they were signed; none where no route asks for any (`IdentityRules.keepsClaims`), as they are most of what a token occupies.
+    let claims: JSONObject
     /// Streams end with the token, not with the session (contract §4.10).
     let endsWithToken: Bool
     /// Whole field lines, ready to be copied: who it is, in whose words, and the configured claims.
     let identityLines: [UInt8]
     /// `"user":"…","session":"…"` for the access log, the session's first characters alone. Made when something is logged.
-    private(set) lazy var logMembers = Self.logMembers(user, verified.session)
+    private(set) lazy var logMembers = Self.logMembers(user, session)
     /// The exact bytes that were verified.
     let token: [UInt8]
     /// Routes (the first 64) whose scopes and claims it has been found to have.
@@ -30,17 +37,21 @@ final class RememberedToken {
     let byteCount: Int
 
     fileprivate init(
-        _ verified: VerifiedToken, token: [UInt8], user: UserID, reference: SessionReference?, acceptFrom: Double, endsWithToken: Bool,
-        identityLines: [UInt8]
+        _ verified: VerifiedToken, token: [UInt8], user: UserID, reference: SessionReference?, acceptFrom: Double, claims: JSONObject,
+        endsWithToken: Bool, identityLines: [UInt8]
     ) {
-        self.verified = verified
+        issuer = verified.issuer
+        session = verified.session
+        acceptUntil = verified.acceptUntil
         self.token = token
         self.user = user
         self.reference = reference
         self.acceptFrom = acceptFrom
+        self.claims = claims
         self.endsWithToken = endsWithToken
         self.identityLines = identityLines
-        byteCount = verified.estimatedByteCount + token.count + identityLines.count + user.name.utf8.count + Self.overhead
+        byteCount =
+            token.count + identityLines.count + user.name.utf8.count + (session?.utf8.count ?? 0) + claims.estimatedByteCount + Self.overhead
     }
 
     /// The object, its arrays' headers, its place in the cache, what is logged but for the user's name, and the session reference with its prepared
@@ -56,8 +67,8 @@ final class RememberedToken {
         return json.bytes
     }
 
-    /// Index into the verifier's issuers.
-    var issuer: Int { verified.issuer }
+    /// Whether it still counts, to be asked on every use (Unix seconds).
+    func isAccepted(at now: Double) -> Bool { acceptFrom <= now && now < acceptUntil }
 }
 
 @available(*, unavailable)
@@ -92,12 +103,15 @@ final class IdentityRules: Sendable {
     private let issuers: [Issuer]
     /// All namespaces but the gateway's own, each with the slash that follows it in `X-Auth-User`.
     private let prefixes: [String]
+    /// Some route asks for scopes or claims.
+    private let keepsClaims: Bool
 
     init(_ configuration: GatewayConfiguration) {
         fields = configuration.identity
         starts = LineStarts(configuration.identity)
         issuers = configuration.issuers.map { Issuer(name: $0.name, namespace: $0.namespace, sessions: $0.sessions, leeway: $0.trusted.leeway) }
         prefixes = Set(configuration.issuers.map(\.namespace)).filter { !$0.isEmpty }.map { $0 + "/" }.sorted()
+        keepsClaims = configuration.routes.contains { !$0.scopes.isEmpty || !$0.claims.isEmpty }
     }
 
     /// - Throws: `claims` for a user that would arrive at the upstream under another's name; `issuer` for one that is not configured.
@@ -117,8 +131,8 @@ final class IdentityRules: Sendable {
         guard reference != nil || issuer.sessions == .unchecked else { throw .claims }
         return RememberedToken(
             verified, token: Array(token), user: user, reference: reference,
-            acceptFrom: verified.notBefore.map { $0 - issuer.leeway } ?? -.infinity, endsWithToken: issuer.sessions != .registered,
-            identityLines: lines(for: verified, user: user, issuerName: issuer.name))
+            acceptFrom: verified.notBefore.map { $0 - issuer.leeway } ?? -.infinity, claims: keepsClaims ? verified.claims : JSONObject(),
+            endsWithToken: issuer.sessions != .registered, identityLines: lines(for: verified, user: user, issuerName: issuer.name))
     }
 
     /// Whether the user's name at the upstream reads like a user of another, deeper namespace.
@@ -204,7 +218,7 @@ final class IdentityRules: Sendable {
             json.member("iss", assertion.issuer)
             json.member("sub", token.user.display)
             json.member("aud", route.upstreamName)
-            if let session = token.verified.session { json.member("sid", session) }
+            if let session = token.session { json.member("sid", session) }
             json.member("idp", issuers[token.issuer].name)
             json.member("iat", issuedAt)
             json.member("exp", issuedAt + Int64(Self.assertionLifetime))
@@ -218,13 +232,15 @@ final class IdentityRules: Sendable {
 
 extension Exchange {
     /// A token that this loop does not remember.
-    func verify(_ token: UnsafeRawBufferPointer, now: Double) -> Result<RememberedToken, Rejection> {
+    ///
+    /// `hash`: as the cache has it.
+    func verify(_ token: UnsafeRawBufferPointer, hash: UInt64, now: Double) -> Result<RememberedToken, Rejection> {
         switch snapshot.verifier.judge(token, now: now, headers: loop.tokens.headers) {
         case .verified(let verified):
             do throws(TokenRefusal) {
                 let result = try snapshot.identity.remember(verified, token: token, lookup: loop.lookup)
                 loop.counters.tokenVerified(nil, source: .signature)
-                loop.tokens.insert(result)
+                loop.tokens.insert(result, hash: hash)
                 return .success(result)
             } catch {
                 loop.counters.tokenVerified(error, source: .signature)

@@ -65,7 +65,7 @@ final class RateLimiter: Sendable {
         switch by {
         case .address: return .address(address)
         case .user: return .user(user.user)
-        case .session: return user.verified.session.map { .session(user.user, $0) } ?? .user(user.user)
+        case .session: return user.session.map { .session(user.user, $0) } ?? .user(user.user)
         }
     }
 

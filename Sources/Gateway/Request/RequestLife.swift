@@ -234,12 +234,13 @@ final class Exchange: SessionWaiter {
         case .token(let range, let source):
             let token = UnsafeRawBufferPointer(rebasing: bytes[Int(range.start)..<Int(range.end)])
             let now = loop.unixTime
+            let hash = loop.tokens.hash(token)
             let result: RememberedToken
-            if let known = loop.tokens.find(token, now: now) {
+            if let known = loop.tokens.find(token, hash: hash, now: now) {
                 loop.counters.tokenVerified(nil, source: .cache)
                 result = known
             } else {
-                switch verify(token, now: now) {
+                switch verify(token, hash: hash, now: now) {
                 case .success(let verified): result = verified
                 case .failure(let rejection): return .failure(rejection)
                 }

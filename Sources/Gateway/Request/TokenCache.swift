@@ -50,13 +50,14 @@ final class TokenCache {
 
     /// What was remembered of exactly these bytes, if it still counts at this moment (Unix seconds). One that has expired is forgotten, and
     /// its verification will say why it is refused.
-    func find(_ token: UnsafeRawBufferPointer, now: Double) -> RememberedToken? {
-        let hash = hash(token)
+    ///
+    /// `hash`: of these bytes.
+    func find(_ token: UnsafeRawBufferPointer, hash: UInt64, now: Double) -> RememberedToken? {
         var index = buckets[Int(hash & mask)]
         while index >= 0 {
             let place = Int(index)
             if entries[place].hash == hash, let found = entries[place].token, Self.isSame(found, token) {
-                guard found.verified.isAccepted(at: now), found.acceptFrom <= now else {
+                guard found.isAccepted(at: now) else {
                     remove(place)
                     return nil
                 }
@@ -69,10 +70,11 @@ final class TokenCache {
     }
 
     /// Remembers what has been verified. It is not in the cache yet; one too large to be remembered is not.
-    func insert(_ token: RememberedToken) {
+    ///
+    /// `hash`: of its bytes.
+    func insert(_ token: RememberedToken, hash: UInt64) {
         guard token.byteCount <= byteLimit else { return }
         while count >= countLimit || byteCount + token.byteCount > byteLimit { evictOne() }
-        let hash = token.token.withUnsafeBytes { self.hash($0) }
         let bucket = Int(hash & mask)
         let entry = Entry(hash: hash, token: token, next: buckets[bucket], wasUsed: false)
         if free >= 0 {
@@ -139,7 +141,7 @@ final class TokenCache {
 
     /// Two words at a time through a 128-bit product, as wyhash does; the seeds, which nobody outside knows, keep anybody from making
     /// tokens that meet in one bucket.
-    private func hash(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
+    func hash(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
         let count = bytes.count, seeds = seeds
         var state = seeds.0 ^ UInt64(count)
         var first: UInt64 = 0

@@ -44,7 +44,7 @@ extension Exchange {
         case .gathering, .connecting, .sending, .responding, .tunnel: break
         }
         guard let remembered else { return }
-        if remembered.endsWithToken, unixTime >= remembered.verified.acceptUntil { return end(.expired) }
+        if remembered.endsWithToken, unixTime >= remembered.acceptUntil { return end(.expired) }
         guard let reference = remembered.reference else { return }
         loop.lookup.watch(self)
         if loop.lookup.isFresh(reference) { graceEnd = nil } else { storeFellSilent() }
