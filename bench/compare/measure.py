@@ -39,7 +39,7 @@ def rss_mib(pids):
 
 def signature_us(world):
     """What checking one RS256 signature costs OpenSSL on the proxy's processor, in microseconds: the hash of what a token of this comparison signs, and RSA.
-    No gateway can take less for a token that is new."""
+    Gateways that use another library may take less for a token that is new."""
     def speed(*what):
         command = ["taskset", "-c", str(PROXY_CPU), world.tools.paths["openssl"], "speed", "-mr", "-seconds", "1", *what]
         return subprocess.run(command, capture_output=True, text=True).stdout
@@ -95,30 +95,40 @@ class Load:
         self.sent += requests
         return requests, float(re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)[1])
 
-    def measure(self, seconds):
+    def measure(self):
+        """A second of it: CPU seconds, requests, requests a second, and how long it took."""
         pids = tree(self.running)
-        others, began, before = Others(self.world, pids), time.monotonic(), cpu_seconds(pids)
-        requests, rate = self.put(seconds)
-        used, wall = cpu_seconds(pids) - before, time.monotonic() - began
-        return {"cpu_us": used / requests * 1e6, "requests_per_second": rate, "busy_percent": min(100.0, 100 * used / min(wall, seconds)),
-                "others_percent": others.percent()}
+        began, before = time.monotonic(), cpu_seconds(pids)
+        requests, rate = self.put(1)
+        return cpu_seconds(pids) - before, requests, rate, min(1, time.monotonic() - began)
 
 
 def load(world, running, kind, options):
     """One load, after a shorter one that opens connections and fills what remembers."""
-    one = Load(world, running, kind)
-    for _ in range(10):
-        one.put(1 if options.seconds < 2 else 2)
+    one, base = Load(world, running, kind), Load(world, world.base, kind)
+    for _ in range(20):
+        one.put(1)
         if kind != MANY or one.sent >= USERS:  # each token has been seen
             break
+    base.put(1)
     with awake() as is_awake:
-        return quietest(lambda: one.measure(options.seconds), options) | {"awake": is_awake}
+        return quietest(lambda: side_by_side(world, one, base, options.seconds), options) | {"awake": is_awake}
+
+
+def side_by_side(world, one, base, seconds):
+    """A second of the subject and one of nginx in turn, under the same load: a virtual machine is another one a minute later, and ratios are of what
+    was measured within the same two seconds."""
+    others = Others(world, tree(one.running))
+    turns = [(one.measure(), base.measure()) for _ in range(seconds)]
+    (used, requests, rate, wall), (base_used, base_requests, *_) = ([sum(column) for column in zip(*of)] for of in zip(*turns))
+    return {"cpu_us": used / requests * 1e6, "base_cpu_us": base_used / base_requests * 1e6, "requests_per_second": rate / seconds,
+            "busy_percent": min(100.0, 100 * used / wall), "others_percent": others.percent()}
 
 
 def quietest(function, options):
-    """What the function measures; again, at most twice, where other programs were busy meanwhile or it failed."""
+    """What the function measures, and in how many tries; again, at most twice, where other programs were busy meanwhile or it failed."""
     tries, failure = [], None
-    for _ in range(3):
+    for tried in range(1, 4):
         try:
             tries.append(function())
         except Failure as one:
@@ -128,7 +138,7 @@ def quietest(function, options):
                 break
     if not tries:
         raise failure
-    return min(tries, key=lambda figures: figures["others_percent"])
+    return min(tries, key=lambda figures: figures["others_percent"]) | {"tries": tried}
 
 
 @contextlib.contextmanager
@@ -203,7 +213,7 @@ def with_connections(world, running, count):
             client.close()
 
 
-def turn(world, peer, options):
+def turn(world, peer, options, with_memory):
     """Everything about one subject, once; what could not be had is told under "void". A fresh process for the load and another for the connections, so
     that neither sees the other's memory."""
     figures = {"loads": {}}
@@ -220,7 +230,7 @@ def turn(world, peer, options):
 
         put(ONE)
         put(MANY)
-        if world.tools.bench and options.rate:
+        if world.tools.bench and options.rate and (MANY in figures["loads"] or MANY not in peer.loads):
             # Before new tokens drive those out that it is measured with, as checking one takes longer than all the rest.
             attempt(figures, "latency", quietest, lambda: latency(world, running, options), options)
         if options.cold:
@@ -228,22 +238,26 @@ def turn(world, peer, options):
         figures.setdefault("void", []).extend(figures["loads"].pop("void", []))
     finally:
         running.end()
-    if peer.parts and options.idle:
-        running = world.begin(peer)
-        try:
-            attempt(figures, "connections_mib", with_connections, world, running, options.idle)
-        finally:
-            running.end()
+    if peer.parts and with_memory:
+        attempt(figures, "connections_mib", in_a_fresh_process, world, peer, with_connections, options.idle)
     trim(world, peer)
     return figures
+
+
+def in_a_fresh_process(world, peer, function, *arguments):
+    running = world.begin(peer)
+    try:
+        return function(world, running, *arguments)
+    finally:
+        running.end()
 
 
 def attempt(figures, name, function, *arguments):
     """A part that may fail without taking the others with it."""
     try:
         figures[name] = function(*arguments)
-    except Failure as failure:
-        figures.setdefault("void", []).append(str(failure))
+    except Exception as failure:
+        figures.setdefault("void", []).append(str(failure) if isinstance(failure, Failure) else f"{name}: {failure!r}")
 
 
 def trim(world, peer):

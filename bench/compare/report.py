@@ -7,7 +7,6 @@ from measure import CONNECTIONS
 from peers import COLD, MANY, NOTHING, ONE, ROOT, SESSION, TOKEN
 from tokens import SESSIONS_EACH, USERS
 
-BASE = "nginx-plain"
 LOAD_NAMES = {ONE: "one token", MANY: "10,000 tokens", COLD: "every token new"}
 GROUPS = {NOTHING: "Nothing checked", TOKEN: "Token", SESSION: "Token, and session in Redis"}
 BEGIN, END = "<!-- compare: begin, replaced by bench/compare/compare.py --readme -->", "<!-- compare: end -->"
@@ -76,9 +75,8 @@ def assemble(world, peers, turns, left_out, void, signature, options, command):
         for kind in peer.loads:
             keys = ("cpu_us", "requests_per_second", "busy_percent", "others_percent")
             figures = {key: summary(each(peer.name, "loads", kind, key)) for key in keys}
-            # Each turn has its own nginx, under the same load: what the machine did to one it did to the other.
-            base = each(BASE, "loads", kind, "cpu_us")
-            figures["of_nginx"] = summary(against(each(peer.name, "loads", kind, "cpu_us"), base, lambda mine, its: mine / its))
+            both = each(peer.name, "loads", kind, "cpu_us"), each(peer.name, "loads", kind, "base_cpu_us")
+            figures["of_nginx"] = summary(against(*both, lambda mine, its: mine / its))
             if figures["cpu_us"]:
                 subject["loads"][kind] = figures
         for key in ("p50_ms", "p99_ms", "lateness_p99_ms"):
@@ -114,8 +112,8 @@ def median(summary, digits=1, unit=""):
     return f"{summary['median']:,.{digits}f}{unit}" if summary else "–"
 
 
-def span(summary, digits=2):
-    return f"{summary['median']:,.{digits}f} ({summary['least']:,.{digits}f}, {summary['most']:,.{digits}f})" if summary else "–"
+def span(summary, digits=2, unit=""):
+    return f"{summary['median']:,.{digits}f} ({summary['least']:,.{digits}f}, {summary['most']:,.{digits}f}){unit}" if summary else "–"
 
 
 def line(figures):
@@ -144,9 +142,10 @@ def terminal(results):
 
 
 def markdown(results):
-    """The table of the README, a row a subject. CPU and throughput are those with one token."""
+    """The table of the README, a row a subject."""
     of_nginx = lambda load: span(load["of_nginx"]) if load else "–"
-    rows = ["| | CPU a request | of nginx' | 10,000 tokens | every token new | requests/s | p99 added | memory idle / with connections | start |",
+    rows = ["| | CPU a request: one token | …of nginx' | 10,000 tokens, of nginx' | every token new, of nginx' | requests/s: one token | p50 / p99 added "
+            "| memory idle / with connections | start |",
             "|---|--:|--:|--:|--:|--:|--:|--:|--:|"]
     for asks, title in GROUPS.items():
         subjects = [subject for subject in results["subjects"] if subject["asks"] == asks and subject["loads"]]
@@ -157,24 +156,29 @@ def markdown(results):
             one = one or {"cpu_us": None, "of_nginx": None, "requests_per_second": None}
             name = f"**{subject['title']}**" if subject["ours"] else subject["title"]
             cells = [name, median(one["cpu_us"], 1, " µs"), of_nginx(one), of_nginx(many), of_nginx(cold), median(one["requests_per_second"], 0),
-                     median(subject["added_p99_ms"] and {"median": subject["added_p99_ms"]["median"] * 1000}, 0, " µs"),
-                     f"{median(subject['idle_mib'], 0)} / {median(subject['connections_mib'], 0)} MiB", median(subject["ready_ms"], 0, " ms")]
+                     added(subject), f"{median(subject['idle_mib'], 0)} / {median(subject['connections_mib'], 0)} MiB", span(subject["ready_ms"], 0, " ms")]
             rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n\n" + textwrap.fill(caption(results) + " Every figure, and plots: `bench/results/compare.html`.", 160) + "\n"
+
+
+def added(subject):
+    figures = [subject["added_p50_ms"], subject["added_p99_ms"]]
+    return " / ".join(f"{figure['median'] * 1000:,.0f}" for figure in figures) + " µs" if all(figures) else "–"
 
 
 def caption(results):
     settings, at, has = results["settings"], results["machine"], results["versions"]
     names = {"portcullis": "Portcullis", "nginx": "nginx", "haproxy": "HAProxy", "envoy": "Envoy", "caddy": "Caddy", "redis-server": "Redis"}
     text = (f"{results['date']}: medians of {settings['repeats']} (least, most) of {settings['seconds']} s each; {', '.join(f'{names[n]} {has[n]}' for n in names if n in has)}; "
-            f"{at['cpu']}, {at['cpus']} CPUs{' of a virtual machine' if at['virtual'] else ''}, {at['kernel']}. RS256 with a key of 2048 bits, of which one signature costs "
-            f"{median(results['signature_us'], 1, ' µs')} to check; {settings['connections']} connections, answers of 1 KiB, {settings['sessions_in_redis']:,} sessions in Redis.")
+            f"{at['cpu']}, {at['cpus']} CPUs{' of a virtual machine' if at['virtual'] else ''}, {at['kernel']}. RS256 with a key of 2048 bits, of which one signature costs OpenSSL "
+            f"{median(results['signature_us'], 1, ' µs')} to check, with its hash; {settings['connections']} connections, answers of 1 KiB, {settings['sessions_in_redis']:,} sessions in Redis.")
     text += (f" Idle processors were {'kept awake' if settings['idle_cpus_kept_awake'] else 'left to sleep'}. CPU is that of the gateway and its helpers, and not that of Redis. "
-             "Portcullis was built from its sources, the others are the packages that Debian and PyPI have.")
+             f"Portcullis was built from its sources, the others are what PyPI and this system ({at['system'] or 'unknown'}) have. "
+             "One token: the same one each time. Where a gateway's processor was not full, requests/s are a lower bound.")
     if results["void"]:
         text += f" Some figures are void: {', '.join(results['void'])}."
     if any(subject["added_p99_ms"] for subject in results["subjects"]):
-        text += f" p99 added: the p99 at {settings['rate']:,} requests/s, less the service's own p99."
+        text += f" Added: p50 and p99 at {settings['rate']:,} requests/s, less the service's own."
     if settings["idle_connections"]:
         text += f" Memory: resident, idle and with {settings['idle_connections']:,} connections that have been answered once."
     if results["left_out"]:

@@ -82,7 +82,8 @@ class Issuer:
     def parts(self, number, header=None, **claims):
         """Header and payload, as they are signed."""
         payload = {"iss": ISSUER, "aud": AUDIENCE, "sub": user(number), "sid": session(number, number % SESSIONS_EACH), "iat": 1_750_000_000, "exp": EXPIRY}
-        texts = ({"alg": "RS256", "typ": "JWT", "kid": "compare", **(header or {})}, {**payload, **claims})
+        claims = {name: value for name, value in {**payload, **claims}.items() if value is not None}
+        texts = ({"alg": "RS256", "typ": "JWT", "kid": "compare", **(header or {})}, claims)
         return ".".join(base64url(json.dumps(text, separators=(",", ":")).encode()) for text in texts)
 
     def token(self, number, **claims):
@@ -109,6 +110,7 @@ class Issuer:
         mac = hmac.new(self.public_key.read_bytes(), confused.encode(), hashlib.sha256).digest()
         return {
             "garbage": "not.a.token", "another token's signature": f"{signed}.{other}", "expired": self.token(0, exp=int(time.time()) - 3600),
+            "one that never expires": self.token(0, exp=None),
             "another issuer": self.token(0, iss="https://elsewhere.example/"), "another audience": self.token(0, aud="elsewhere"),
             "alg none": f"{unsigned}.", "alg none, signed": f"{unsigned}.{signature}", "HS256 with the public key": f"{confused}.{base64url(mac)}",
             "no token": None,

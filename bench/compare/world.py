@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The Portcullis authors
 """The processes of a comparison: on which processor and port they are, how they begin and end, what is in Redis."""
-import contextlib, http.client, os, pathlib, re, signal, socket, subprocess, time
+import contextlib, dataclasses, http.client, os, pathlib, re, signal, socket, subprocess, time
 
 import tokens
-from peers import HERE, Part
+from peers import BASE, HERE, PEERS, Part
 
 PROXY_CPU, OTHER_CPU = 0, 1
 PATH = "/api/resource"
@@ -142,6 +142,11 @@ class World:
     def last_words(self, name):
         lines = [line for file in (f"{name}.out", f"{name}.log") if (self.folder / file).exists() for line in (self.folder / file).read_text().splitlines()]
         return " | ".join(lines[-3:]) or "it said nothing"
+
+    def begin_base(self):
+        """nginx that only proxies, on the processor of those who are compared with it: it waits while it is not its turn."""
+        self.base = self.begin(dataclasses.replace(next(peer for peer in PEERS if peer.name == BASE), name="base"))
+        self.infrastructure.append(self.base)
 
     def begin_infrastructure(self, users):
         service = self.command(Part.of("nginx", "service"), "service", self.ports["service"])

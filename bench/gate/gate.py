@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The Portcullis authors
-"""Instructions, allocations and counted references of one forwarded request, counted by callgrind: they do not depend on how busy the machine is.
+"""Instructions, allocations and counted references of one forwarded request, counted by callgrind: they hardly depend on how busy the machine is.
 
     bench/gate/gate.py [--binary PATH] [--profile FOLDER] [MODE …]
 
 One connection, one request after the other, RS256, 1 KiB from the service. What is counted is user space of the event loop between two dumps, so starting and
 warming up is not in it. Modes and thresholds are in thresholds.json; exit 1 where one is exceeded. `--profile` keeps callgrind's files.
 """
-import argparse, contextlib, http.client, json, os, pathlib, shutil, signal, socket, subprocess, sys, tempfile, threading, time
+import argparse, contextlib, http.client, json, os, pathlib, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time
 
 HERE = pathlib.Path(__file__).resolve().parent
-# The least of the batches counts: on a busy machine a batch takes longer, and what timers do meanwhile is no cost of a request.
+# The median of the batches counts: on a busy machine one may take longer, and what timers do meanwhile is no cost of a request.
 WARM_UP, BATCHES, REQUESTS = 300, 3, 1000
 ALLOCATORS = {"malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc"}
 RETAINS = {"swift_retain", "swift_retain_n", "swift_bridgeObjectRetain", "swift_bridgeObjectRetain_n", "swift_unownedRetainStrong", "swift_unownedRetain"}
@@ -153,7 +153,7 @@ class World:
             pathlib.Path(options.profile).mkdir(parents=True, exist_ok=True)
             for file in files:
                 shutil.copy(file, options.profile)
-        return [min(counts) for counts in zip(*batches)]
+        return [statistics.median(counts) for counts in zip(*batches)]
 
     def dump(self, process):
         subprocess.run(["callgrind_control", "--dump", str(process.pid)], check=True, capture_output=True)

@@ -132,7 +132,7 @@ final class GatewayLoop {
         requestScanner = RequestScanner(limits: snapshot.headLimits)
         responseScanner = ResponseScanner(limits: snapshot.headLimits)
         trailerScanner = TrailerScanner(limits: snapshot.headLimits)
-        // What was verified under other keys, issuers or names is verified anew.
+        // What was verified under other keys, issuers or names is verified anew; and claims that no route asked for have not been kept.
         tokens.removeAll()
         counters.use(snapshot)
         var old = pools

@@ -20,7 +20,7 @@ final class RememberedToken {
     let reference: SessionReference?
     /// `nbf` less the issuer's leeway, Unix seconds: matters again when the clock is set back.
     let acceptFrom: Double
-    /// As they were signed; none where no route asks for any (`IdentityRules.keepsClaims`), as they are most of what a token occupies.
+    /// As they were signed; none where no route asks for any (`IdentityRules.keepsClaims`), as they can be most of what a token occupies.
     let claims: JSONObject
     /// Streams end with the token, not with the session (contract §4.10).
     let endsWithToken: Bool
@@ -50,13 +50,18 @@ final class RememberedToken {
         self.claims = claims
         self.endsWithToken = endsWithToken
         self.identityLines = identityLines
+        let names = 2 * user.name.utf8.count + (session?.utf8.count ?? 0)
         byteCount =
-            token.count + identityLines.count + user.name.utf8.count + (session?.utf8.count ?? 0) + claims.estimatedByteCount + Self.overhead
+            token.count + identityLines.capacity + claims.estimatedByteCount + names + Self.overhead
+            + (reference == nil ? 0 : Self.referenceOverhead + Self.namesInQuestions * names)
     }
 
-    /// The object, its arrays' headers, its place in the cache, what is logged but for the user's name, and the session reference with its prepared
-    /// question.
-    private static let overhead = 768
+    /// The object, its arrays' and texts' headers, its place in the cache, and what is logged but for the user's name.
+    private static let overhead = 640
+    /// The session reference, what the loop knows of its user, and prepared questions; as if no other token asked the same.
+    private static let referenceOverhead = 512
+    /// Keys have user and session with escapes (contract §7), once for each question.
+    private static let namesInQuestions = 6
     /// Characters of a session id that are shown.
     private static let shownSessionCharacters = 8
 
@@ -233,7 +238,7 @@ final class IdentityRules: Sendable {
 extension Exchange {
     /// A token that this loop does not remember.
     ///
-    /// `hash`: as the cache has it.
+    /// `hash`: of these bytes, by this loop's cache.
     func verify(_ token: UnsafeRawBufferPointer, hash: UInt64, now: Double) -> Result<RememberedToken, Rejection> {
         switch snapshot.verifier.judge(token, now: now, headers: loop.tokens.headers) {
         case .verified(let verified):

@@ -27,7 +27,7 @@ final class TokenCache {
 
     private let byteLimit: Int
     private let countLimit: Int
-    private var seeds: (UInt64, UInt64)
+    private let seeds: (UInt64, UInt64)
     /// The first of each bucket; -1: none.
     private var buckets: [Int32]
     private let mask: UInt64
