@@ -11,9 +11,9 @@ of the rounds counts. Then the harness alone, in an open loop: its latency and i
 
 The exit code is 1 where it is more than 5 % slower than wrk, or than h2load in HTTP/2, or needs more CPU time a request in HTTP/1.1 than 60,000 a
 second leave it, or where in HTTP/1.1 its p99 is less than half or more than twice that of wrk under the same load, as a tail is the machine's more than
-anybody's. On a machine that does other things meanwhile throughput may well be apart; the CPU time still says
-something. Shown and not judged are that h2load speaks HTTP/1.1, too, as wrk is the faster one, and the open loop, which counts each request that a
-stall makes late where the others count one a connection. Needs nginx, wrk, h2load (nghttp2-client) and taskset.
+anybody's. On a machine that does other things meanwhile throughput may well be apart; the CPU time still says something. Shown and not judged are that
+h2load speaks HTTP/1.1, too, as wrk is the faster one, and the open loop, which counts each request that a stall makes late where the others count one
+a connection. Needs nginx, wrk, h2load (nghttp2-client) and taskset.
 """
 import argparse, collections, contextlib, json, os, pathlib, re, resource, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
 
