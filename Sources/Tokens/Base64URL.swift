@@ -9,12 +9,10 @@ package enum Base64URL {
         let tail = text.count % 4
         guard tail != 1 else { return nil }
         let size = text.count / 4 * 3 + (tail == 0 ? 0 : tail - 1)
-        var valid = true
-        let bytes = [UInt8](unsafeUninitializedCapacity: size) { output, count in
-            valid = fill(output, from: text, tail: tail)
-            count = valid ? size : 0
+        // Not into an array of `unsafeUninitializedCapacity`, which looks its type up at run time: that costs more than the copy.
+        return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: size) { output in
+            fill(output, from: text, tail: tail) ? Array(output) : nil
         }
-        return valid ? bytes : nil
     }
 
     package static func decode(_ text: [UInt8]) -> [UInt8]? {

@@ -23,6 +23,25 @@ package enum JOSEAlgorithm: String, Sendable, CaseIterable, Hashable {
         if case .hmac = scheme { true } else { false }
     }
 
+    /// One bit for each: see `AlgorithmSet`.
+    fileprivate var bit: UInt16 {
+        switch self {
+        case .hs256: 1
+        case .hs384: 1 << 1
+        case .hs512: 1 << 2
+        case .rs256: 1 << 3
+        case .rs384: 1 << 4
+        case .rs512: 1 << 5
+        case .ps256: 1 << 6
+        case .ps384: 1 << 7
+        case .ps512: 1 << 8
+        case .es256: 1 << 9
+        case .es384: 1 << 10
+        case .es512: 1 << 11
+        case .eddsa: 1 << 12
+        }
+    }
+
     /// What the algorithm does, with its parameters. A key answers to schemes of its own kind alone: see `KeyMaterial`.
     enum Scheme {
         case hmac(HashFunction)
@@ -49,6 +68,17 @@ package enum JOSEAlgorithm: String, Sendable, CaseIterable, Hashable {
         case .eddsa: .ed25519
         }
     }
+}
+
+/// What a `Set` of them is, in one word: it is looked into for every token, where a `Set` would hash.
+struct AlgorithmSet: Sendable, Equatable {
+    private let bits: UInt16
+
+    init(_ algorithms: Set<JOSEAlgorithm>) {
+        bits = algorithms.reduce(0) { $0 | $1.bit }
+    }
+
+    func contains(_ algorithm: JOSEAlgorithm) -> Bool { bits & algorithm.bit != 0 }
 }
 
 /// The curves of RFC 7518 §6.2.1.1; each belongs to exactly one ES* algorithm and one hash function (§3.4).

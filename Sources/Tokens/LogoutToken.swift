@@ -34,8 +34,8 @@ package struct LogoutToken: Sendable {
         let trust = token.trust.issuer
         let claims = token.claims
         guard token.type == .unsaid || token.type == .logoutToken, LogoutToken.isMeant(by: claims), claims["nonce"] == nil else { throw .claims }
-        guard let expiresAt = try token.time("exp"), let issuedAt = try token.time("iat") else { throw .claims }
-        let notBefore = try token.time("nbf")
+        guard let expiresAt = try token.time(.expiry), let issuedAt = try token.time(.issuedAt) else { throw .claims }
+        let notBefore = try token.time(.notBefore)
         // It says for whom it is even where anybody will do (§2.4).
         guard trust.anyAudience ? token.claims["aud"] != nil : token.isMeantForUs else { throw .audience }
         acceptUntil = min(expiresAt + trust.expiryLeeway, issuedAt + LogoutToken.ageLimit + trust.leeway)
@@ -58,12 +58,13 @@ package struct LogoutToken: Sendable {
     }
 
     /// Whether `events` says that this is a logout. The event's value is an object, whatever is in it (§2.4).
-    static func isMeant(by claims: JSONObject) -> Bool {
-        claims["events"]?.object?[event]?.object != nil
+    static func isMeant(by claims: Claims) -> Bool {
+        guard let events = claims.find(.events) else { return false }
+        return claims.value(events)?.object?[event]?.object != nil
     }
 
     /// Nil when absent; throws `claims` for what is there and is none.
-    private static func name(_ claim: String, of claims: JSONObject, _ rule: (String) -> Bool) throws(TokenRefusal) -> String? {
+    private static func name(_ claim: String, of claims: Claims, _ rule: (String) -> Bool) throws(TokenRefusal) -> String? {
         guard let value = claims[claim] else { return nil }
         guard let text = value.string, rule(text) else { throw .claims }
         return text

@@ -52,7 +52,7 @@ package struct TokenVerifier: Sendable {
             index = found
             guard isConcerned(issuers[found]) else { throw .issuer }
             let authentic = try AuthenticToken(checking: unverified, trusts[found], index: found)
-            headers?.remember(unverified.encodedHeader, unverified.header)
+            authentic.remember(in: headers)
             return .verified(try check(authentic))
         } catch {
             return .refused(error, issuer: index)
@@ -75,16 +75,27 @@ package struct TokenVerifier: Sendable {
 
     /// The issuer that the token names. It only chooses whose keys are tried; the signature decides whether that was true.
     private func issuerIndex(of token: borrowing UnverifiedToken) throws(TokenRefusal) -> Int {
-        guard let name = token.claims["iss"]?.string, let index = trusts.firstIndex(where: { $0.issuer.issuer.isIdentical(to: name) }) else {
-            throw .issuer
-        }
+        let claims = token.claims
+        guard let name = claims.find(.issuer), let index = trusts.firstIndex(where: { claims.isString(name, $0.name) }) else { throw .issuer }
         return index
     }
 }
 
-/// An issuer in one piece: whoever holds it counts one reference.
+/// An issuer in one piece, and what of it is compared with every token: whoever holds it counts one reference.
 final class Trust: Sendable {
     let issuer: TrustedIssuer
+    /// `iss`.
+    let name: [UInt8]
+    let audiences: [[UInt8]]
+    let algorithms: AlgorithmSet
+    let userClaim, sessionClaim: ClaimName
 
-    init(_ issuer: TrustedIssuer) { self.issuer = issuer }
+    init(_ issuer: TrustedIssuer) {
+        self.issuer = issuer
+        name = Array(issuer.issuer.utf8)
+        audiences = issuer.audiences.map { Array($0.utf8) }
+        algorithms = AlgorithmSet(issuer.algorithms)
+        userClaim = ClaimName(issuer.userClaim)
+        sessionClaim = ClaimName(issuer.sessionClaim)
+    }
 }

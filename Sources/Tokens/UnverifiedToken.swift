@@ -5,9 +5,9 @@ import Glibc
 
 /// A compact JWS (RFC 7515 §7.1) taken apart, of which nothing may be believed yet. It never leaves this module: what comes out is a
 /// `VerifiedToken`, a `LogoutToken` or a refusal.
-struct UnverifiedToken {
+struct UnverifiedToken: ~Copyable {
     let header: TokenHeader
-    let claims: JSONObject
+    let claims: Claims
     let signature: [UInt8]
     /// The first part as it came, and what was signed: parts of the caller's bytes, valid as long as those are.
     let encodedHeader, signingInput: UnsafeRawBufferPointer
@@ -17,19 +17,18 @@ struct UnverifiedToken {
         guard let firstDot = UnverifiedToken.dot(in: token, from: 0), let secondDot = UnverifiedToken.dot(in: token, from: firstDot + 1) else {
             throw .malformed
         }
-        encodedHeader = UnsafeRawBufferPointer(rebasing: token[..<firstDot])
-        signingInput = UnsafeRawBufferPointer(rebasing: token[..<secondDot])
-        if let known = headers?.find(encodedHeader) { header = known } else { header = try TokenHeader(encoded: encodedHeader) }
+        let encodedHeader = UnsafeRawBufferPointer(rebasing: token[..<firstDot])
+        let header = if let known = headers?.find(encodedHeader) { known } else { try TokenHeader(encoded: encodedHeader) }
         // A third dot is outside the alphabet of the signature.
         guard let claimBytes = Base64URL.decode(UnsafeRawBufferPointer(rebasing: token[(firstDot + 1)..<secondDot])),
-            let signature = Base64URL.decode(UnsafeRawBufferPointer(rebasing: token[(secondDot + 1)...]))
+            let signature = Base64URL.decode(UnsafeRawBufferPointer(rebasing: token[(secondDot + 1)...])),
+            let claims = try? Claims(parsing: claimBytes)
         else { throw .malformed }
+        self.header = header
+        self.claims = claims
         self.signature = signature
-        do {
-            claims = try JSONObject(parsing: claimBytes)
-        } catch {
-            throw .malformed
-        }
+        self.encodedHeader = encodedHeader
+        signingInput = UnsafeRawBufferPointer(rebasing: token[..<secondDot])
     }
 
     private static func dot(in token: UnsafeRawBufferPointer, from start: Int) -> Int? {

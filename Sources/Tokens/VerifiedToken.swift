@@ -18,25 +18,24 @@ package final class VerifiedToken: Sendable {
     /// `nbf`, Unix seconds.
     package let notBefore: Double?
     /// All claims as they were signed.
-    package let claims: JSONObject
+    package let claims: Claims
 
     /// Checks the claims of a token that its issuer has signed (RFC 7519 §4.1, RFC 8725 §3.8 to §3.11).
     init(checking token: borrowing AuthenticToken, now: Double) throws(TokenRefusal) {
         let trust = token.trust
-        let claims = token.claims
         // A logout token whose `typ` says nothing is no access token either: it has user and session, but was given to nobody to be let in with.
-        guard token.type == .unsaid || token.type == .accessToken, !LogoutToken.isMeant(by: claims) else { throw .claims }
-        guard let expiresAt = try token.time("exp") else { throw .claims }
-        issuedAt = try token.time("iat")
-        notBefore = try token.time("nbf")
+        guard token.type == .unsaid || token.type == .accessToken, !LogoutToken.isMeant(by: token.claims) else { throw .claims }
+        guard let expiresAt = try token.time(.expiry) else { throw .claims }
+        issuedAt = try token.time(.issuedAt)
+        notBefore = try token.time(.notBefore)
         guard trust.issuer.anyAudience || token.isMeantForUs else { throw .audience }
         acceptUntil = expiresAt + trust.issuer.expiryLeeway
         guard now < acceptUntil else { throw .expired }
         let latest = now + trust.issuer.leeway
         guard notBefore ?? latest <= latest, issuedAt ?? latest <= latest else { throw .notYetValid }
-        guard let user = claims[trust.issuer.userClaim]?.string, IdentifierRules.isUser(user) else { throw .claims }
-        if let value = claims[trust.issuer.sessionClaim] {
-            guard let session = value.string, IdentifierRules.isSession(session) else { throw .claims }
+        guard let user = token.claims.find(trust.userClaim).flatMap(token.claims.string), IdentifierRules.isUser(user) else { throw .claims }
+        if let place = token.claims.find(trust.sessionClaim) {
+            guard let session = token.claims.string(place), IdentifierRules.isSession(session) else { throw .claims }
             self.session = session
         } else {
             guard !trust.issuer.requiresSession else { throw .claims }
@@ -45,7 +44,7 @@ package final class VerifiedToken: Sendable {
         self.issuer = token.issuerIndex
         self.user = user
         self.expiresAt = expiresAt
-        self.claims = claims
+        claims = token.claims
     }
 
     /// `iat` rounded down; a time that no calendar has is the nearest that fits.

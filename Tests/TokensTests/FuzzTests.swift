@@ -31,6 +31,7 @@ struct FuzzTests {
     }
 
     private func checkJSON(_ text: [UInt8]) {
+        checkClaims(text)
         guard let value = try? JSONValue(parsing: text) else { return }
         var writer = JSONWriter()
         writer.value(value)
@@ -43,6 +44,21 @@ struct FuzzTests {
             return
         }
         #expect(isSame(value, theirs), "\(text)")
+    }
+
+    /// Claims are read without making values of them: what is taken, what is refused and where, and what is then found are the same.
+    private func checkClaims(_ text: [UInt8]) {
+        let object = Result { () throws(JSONProblem) in try JSONObject(parsing: text) }
+        let claims = Result { () throws(JSONProblem) in try Claims(parsing: text) }
+        switch (object, claims) {
+        case (.failure(let expected), .failure(let problem)):
+            #expect(problem == expected, "\(text)")
+        case (.success(let object), .success(let claims)):
+            for member in object.members { #expect(claims[member.name] == member.value && claims.agree(with: member), "\(text)") }
+            #expect(claims["no such claim"] == object["no such claim"])
+        case (.success, .failure), (.failure, .success):
+            Issue.record("taken by one of them: \(text)")
+        }
     }
 
     private func hasFiniteNumbers(_ value: JSONValue) -> Bool {
@@ -154,5 +170,20 @@ struct FuzzTests {
             let text = (0..<size).map { _ in FuzzFindings.base64Letters.randomElement(using: &random) ?? 0 }
             if let bytes = Base64URL.decode(text) { #expect(Base64URL.encodeToBytes(bytes) == text) }
         }
+    }
+}
+
+extension Claims {
+    /// Whether what the checks of a token ask about this claim is answered as its value would.
+    fileprivate func agree(with member: JSONMember) -> Bool {
+        guard let place = find(ClaimName(member.name)) else { return false }
+        let value = member.value
+        let texts = value.array.map { $0.map(\.string) } ?? [value.string]
+        let wanted = texts.last.flatMap(\.self) ?? "x"
+        let bytes = Array(wanted.utf8)
+        let holds = texts.allSatisfy { $0 != nil } && texts.contains { $0?.isIdentical(to: wanted) ?? false }
+        return string(place).map { Array($0.utf8) } == value.string.map { Array($0.utf8) } && number(place) == value.number?.value
+            && isString(place, bytes) == (value.string?.isIdentical(to: wanted) ?? false) && isOrHas(place, oneOf: [[0], bytes]) == holds
+            && !isOrHas(place, oneOf: [])
     }
 }

@@ -108,7 +108,11 @@ struct JSONTests {
         for (index, name) in names.enumerated() { writer.member(name, index) }
         writer.endObject()
         let object = try JSONObject(parsing: writer.bytes)
-        for (index, name) in names.enumerated() { #expect(object[name]?.number?.integer == Int64(index)) }
+        let claims = try Claims(parsing: writer.bytes)
+        for (index, name) in names.enumerated() {
+            #expect(object[name]?.number?.integer == Int64(index) && claims[name]?.number?.integer == Int64(index))
+        }
+        for name in ["abcdefgj", "b", "\u{0}", String(repeating: "n", count: 300)] { #expect(claims[name] == nil) }
         #expect(object["abcdefgj"] == nil && object["b"] == nil && object["\u{0}"] == nil && object[String(repeating: "n", count: 300)] == nil)
         for name in names {
             var twice = JSONWriter()

@@ -20,7 +20,7 @@ enum Authorisation {
     }
 
     /// `scope` is a string of words between blanks (RFC 8693 §4.2), `scp` an array of them; in other types they say nothing.
-    private static func holds(_ scope: String, _ claims: JSONObject) -> Bool {
+    private static func holds(_ scope: String, _ claims: Claims) -> Bool {
         if let words = claims["scope"]?.string, words.utf8.split(separator: UInt8(ascii: " ")).contains(where: { $0.elementsEqual(scope.utf8) }) {
             return true
         }

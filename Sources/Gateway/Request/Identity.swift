@@ -21,7 +21,7 @@ final class RememberedToken {
     /// `nbf` less the issuer's leeway, Unix seconds: matters again when the clock is set back.
     let acceptFrom: Double
     /// As they were signed; none where no route asks for any (`IdentityRules.keepsClaims`), as they can be most of what a token occupies.
-    let claims: JSONObject
+    let claims: Claims
     /// Streams end with the token, not with the session (contract §4.10).
     let endsWithToken: Bool
     /// Whole field lines, ready to be copied: who it is, in whose words, and the configured claims.
@@ -37,7 +37,7 @@ final class RememberedToken {
     let byteCount: Int
 
     fileprivate init(
-        _ verified: VerifiedToken, token: [UInt8], user: UserID, reference: SessionReference?, acceptFrom: Double, claims: JSONObject,
+        _ verified: VerifiedToken, token: [UInt8], user: UserID, reference: SessionReference?, acceptFrom: Double, claims: Claims,
         endsWithToken: Bool, identityLines: [UInt8]
     ) {
         issuer = verified.issuer
@@ -86,12 +86,12 @@ final class IdentityRules: Sendable {
 
     /// How the lines begin: `X-Auth-User: ` and so on.
     private struct LineStarts {
-        let user, session, issuer: [UInt8]
+        let user, session: [UInt8]
         let claims: [(start: [UInt8], claim: String)]
 
         init(_ fields: IdentityConfiguration) {
             func start(_ field: String) -> [UInt8] { Array("\(field): ".utf8) }
-            (user, session, issuer) = (start(fields.user), start(fields.session), start(fields.issuer))
+            (user, session) = (start(fields.user), start(fields.session))
             claims = fields.claims.map { (start($0.field), $0.claim) }
         }
     }
@@ -101,6 +101,15 @@ final class IdentityRules: Sendable {
         let name, namespace: String
         let sessions: SessionPolicy
         let leeway: Double
+        /// The whole field line.
+        let line: [UInt8]
+
+        init(_ issuer: IssuerConfiguration, _ fields: IdentityConfiguration) {
+            (name, namespace, sessions, leeway) = (issuer.name, issuer.namespace, issuer.sessions, issuer.trusted.leeway)
+            var line: [UInt8] = []
+            IdentityRules.add(Array("\(fields.issuer): ".utf8), issuer.name.utf8, to: &line)
+            self.line = line
+        }
     }
 
     private let fields: IdentityConfiguration
@@ -114,7 +123,7 @@ final class IdentityRules: Sendable {
     init(_ configuration: GatewayConfiguration) {
         fields = configuration.identity
         starts = LineStarts(configuration.identity)
-        issuers = configuration.issuers.map { Issuer(name: $0.name, namespace: $0.namespace, sessions: $0.sessions, leeway: $0.trusted.leeway) }
+        issuers = configuration.issuers.map { Issuer($0, configuration.identity) }
         prefixes = Set(configuration.issuers.map(\.namespace)).filter { !$0.isEmpty }.map { $0 + "/" }.sorted()
         keepsClaims = configuration.routes.contains { !$0.scopes.isEmpty || !$0.claims.isEmpty }
     }
@@ -136,8 +145,8 @@ final class IdentityRules: Sendable {
         guard reference != nil || issuer.sessions == .unchecked else { throw .claims }
         return RememberedToken(
             verified, token: Array(token), user: user, reference: reference,
-            acceptFrom: verified.notBefore.map { $0 - issuer.leeway } ?? -.infinity, claims: keepsClaims ? verified.claims : JSONObject(),
-            endsWithToken: issuer.sessions != .registered, identityLines: lines(for: verified, user: user, issuerName: issuer.name))
+            acceptFrom: verified.notBefore.map { $0 - issuer.leeway } ?? -.infinity, claims: keepsClaims ? verified.claims : Claims(),
+            endsWithToken: issuer.sessions != .registered, identityLines: lines(for: verified, user: user, issuer: issuer))
     }
 
     /// Whether the user's name at the upstream reads like a user of another, deeper namespace.
@@ -150,12 +159,12 @@ final class IdentityRules: Sendable {
 
     // MARK: Fields
 
-    private func lines(for verified: VerifiedToken, user: UserID, issuerName: String) -> [UInt8] {
+    private func lines(for verified: VerifiedToken, user: UserID, issuer: Issuer) -> [UInt8] {
         var lines: [UInt8] = []
         lines.reserveCapacity(Self.linesCapacity)
         Self.add(starts.user, user.display.utf8, to: &lines)
         if let session = verified.session { Self.add(starts.session, session.utf8, to: &lines) }
-        Self.add(starts.issuer, issuerName.utf8, to: &lines)
+        lines += issuer.line
         for (start, claim) in starts.claims {
             if let value = verified.claims[claim], let text = Self.text(of: value) { Self.add(start, text, to: &lines) }
         }

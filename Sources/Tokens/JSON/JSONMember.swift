@@ -24,6 +24,20 @@ package struct JSONMember: Sendable {
     }
 }
 
+/// A string in a text, without its quotes.
+struct JSONStringPlace: Sendable {
+    let content: Range<Int>
+    /// What it reads is not what is written.
+    let isEscaped: Bool
+}
+
+/// Where in a text a member of an object is.
+struct JSONPlace: Sendable {
+    let name: JSONStringPlace
+    let mark: NameMark
+    let value: Range<Int>
+}
+
 /// The first bytes of a name and its length in one word. Claims are looked up by name again and again, and most are told apart by this.
 struct NameMark: Equatable, Sendable {
     /// The rest is for the length.
@@ -31,16 +45,20 @@ struct NameMark: Equatable, Sendable {
 
     private let bits: UInt64
 
-    init(_ name: String) {
-        let count = name.utf8.count
+    init(_ name: UnsafeRawBufferPointer) {
+        let count = name.count
         var bits = UInt64(min(count, 255)) << 56
-        let isDone: Void? = name.utf8.withContiguousStorageIfAvailable { bytes in
-            for index in 0..<min(count, Self.byteLimit) { bits |= UInt64(bytes[index]) << (8 &* UInt64(index)) }
-        }
-        if isDone == nil {
-            for (index, byte) in name.utf8.prefix(Self.byteLimit).enumerated() { bits |= UInt64(byte) << (8 &* UInt64(index)) }
+        if count >= 8 {
+            bits |= (UInt64(littleEndian: name.loadUnaligned(as: UInt64.self)) << 8) >> 8
+        } else {
+            for index in 0..<count { bits |= UInt64(name[index]) << (8 &* UInt64(index)) }
         }
         self.bits = bits
+    }
+
+    init(_ name: String) {
+        var name = name
+        self = name.withUTF8 { NameMark(UnsafeRawBufferPointer($0)) }
     }
 
     /// All of the name is in it, so that names with the same mark are the same.

@@ -5,48 +5,135 @@
 /// surrogates, no member twice at any depth however escaped (RFC 7515 §4 lets others take the last one, and then two programs
 /// read one token differently). One pass; recursion is bounded by `JSONLimit.depth`.
 ///
+/// It makes either values of all that it reads, or of nothing: then it says where in the text an object's members are.
+///
 /// The pointer is borrowed: a scanner does not outlive the call that made it.
 struct JSONScanner {
     private let bytes: UnsafeRawBufferPointer
     private var position = 0
     private var depth = 0
+    /// Members of the objects that are being read, each object's behind those of the one that it is in; in the end those of the outermost one.
+    private var members: [JSONPlace] = []
 
     init(_ bytes: UnsafeRawBufferPointer) {
         self.bytes = bytes
     }
 
-    /// `withUnsafeBytes` does not carry typed errors through, so the outcome travels as a value.
-    static func scan(_ bytes: [UInt8]) -> Result<JSONValue, JSONProblem> {
-        bytes.withUnsafeBytes { pointer in
-            var scanner = JSONScanner(pointer)
-            do throws(JSONProblem) {
-                return .success(try scanner.document())
-            } catch {
-                return .failure(error)
+    /// The whole text is one value.
+    mutating func document() throws(JSONProblem) -> JSONValue {
+        try whole { scanner throws(JSONProblem) in try scanner.value() }
+    }
+
+    /// The whole text is one object; no value is made of it.
+    mutating func places() throws(JSONProblem) -> [JSONPlace] {
+        members.reserveCapacity(Self.usualMembers)
+        let isObject = try whole { scanner throws(JSONProblem) in
+            guard try scanner.kind() == .object else {
+                try scanner.skip()
+                return false
             }
+            try scanner.object { scanner, _ throws(JSONProblem) in try scanner.skip() }
+            return true
+        }
+        guard isObject else { throw JSONProblem(.notAnObject, at: 0) }
+        return members
+    }
+
+    /// The whole text is a string, or an array of nothing but strings, whose bytes are given to `body` one after the other; false for anything else.
+    mutating func strings(_ body: (UnsafeRawBufferPointer) -> Void) throws(JSONProblem) -> Bool {
+        try whole { scanner throws(JSONProblem) in
+            guard try scanner.kind() == .array else { return try scanner.visit(body) }
+            var areStrings = true
+            try scanner.array { scanner throws(JSONProblem) in
+                if try !scanner.visit(body) { areStrings = false }
+            }
+            return areStrings
         }
     }
 
-    /// The whole text is one value.
-    mutating func document() throws(JSONProblem) -> JSONValue {
+    private mutating func visit(_ body: (UnsafeRawBufferPointer) -> Void) throws(JSONProblem) -> Bool {
+        guard try kind() == .string else {
+            try skip()
+            return false
+        }
+        let place = try string()
+        if place.isEscaped {
+            try unescaped(place).withUnsafeBytes(body)
+        } else {
+            body(content(of: place))
+        }
+        return true
+    }
+
+    private mutating func whole<Outcome>(_ read: (inout JSONScanner) throws(JSONProblem) -> Outcome) throws(JSONProblem) -> Outcome {
         skipBlank()
-        let value = try value()
+        let outcome = try read(&self)
         skipBlank()
         guard position == bytes.count else { throw problem(.bytesAfterTheEnd) }
-        return value
+        return outcome
+    }
+
+    // MARK: Values
+
+    private enum Kind {
+        case object, array, string, number, `true`, `false`, null
+    }
+
+    /// Of the value that begins here.
+    private func kind() throws(JSONProblem) -> Kind {
+        guard let byte = peek() else { throw problem(.endsEarly) }
+        switch byte {
+        case UInt8(ascii: "{"): return .object
+        case UInt8(ascii: "["): return .array
+        case UInt8(ascii: "\""): return .string
+        case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): return .number
+        case UInt8(ascii: "t"): return .true
+        case UInt8(ascii: "f"): return .false
+        case UInt8(ascii: "n"): return .null
+        default: throw problem(.unexpectedByte)
+        }
     }
 
     private mutating func value() throws(JSONProblem) -> JSONValue {
-        guard let byte = peek() else { throw problem(.endsEarly) }
-        switch byte {
-        case UInt8(ascii: "{"): return .object(try object())
-        case UInt8(ascii: "["): return .array(try array())
-        case UInt8(ascii: "\""): return .string(try string())
-        case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): return .number(try number())
-        case UInt8(ascii: "t"): return try literal("true", .boolean(true))
-        case UInt8(ascii: "f"): return try literal("false", .boolean(false))
-        case UInt8(ascii: "n"): return try literal("null", .null)
-        default: throw problem(.unexpectedByte)
+        switch try kind() {
+        case .object:
+            var members: [JSONMember] = []
+            try object { scanner, name throws(JSONProblem) in
+                members.append(JSONMember(name: try scanner.text(of: name), value: try scanner.value()))
+            }
+            return .object(JSONObject(checked: members))
+        case .array:
+            var elements: [JSONValue] = []
+            try array { scanner throws(JSONProblem) in elements.append(try scanner.value()) }
+            return .array(elements)
+        case .string:
+            return .string(try text(of: try string()))
+        case .number:
+            let start = position
+            try number()
+            return .number(JSONNumber(checked: String(decoding: UnsafeRawBufferPointer(rebasing: bytes[start..<position]), as: UTF8.self)))
+        case .true:
+            try literal("true")
+            return .boolean(true)
+        case .false:
+            try literal("false")
+            return .boolean(false)
+        case .null:
+            try literal("null")
+            return .null
+        }
+    }
+
+    /// Over a value, of which nothing is made.
+    private mutating func skip() throws(JSONProblem) {
+        switch try kind() {
+        case .object: try object { scanner, _ throws(JSONProblem) in try scanner.skip() }
+        case .array: try array { scanner throws(JSONProblem) in try scanner.skip() }
+        case .string: _ = try string()
+        case .number: try number()
+        case .true: try literal("true")
+        case .false: try literal("false")
+        case .null: try literal("null")
         }
     }
 
@@ -55,12 +142,11 @@ struct JSONScanner {
     /// Room for the members that most tokens have.
     private static let usualMembers = 8
 
-    private mutating func object() throws(JSONProblem) -> JSONObject {
+    /// `readValue` reads the value of the member that has this name.
+    private mutating func object(_ readValue: (inout JSONScanner, JSONStringPlace) throws(JSONProblem) -> Void) throws(JSONProblem) {
         try enter()
-        var members: [JSONMember] = []
+        let first = members.count
         if !take(UInt8(ascii: "}")) {
-            // Not within others, of which a text can have many.
-            if depth == 1 { members.reserveCapacity(Self.usualMembers) }
             repeat {
                 skipBlank()
                 guard let byte = peek() else { throw problem(.endsEarly) }
@@ -69,29 +155,29 @@ struct JSONScanner {
                 skipBlank()
                 guard take(UInt8(ascii: ":")) else { throw problem(position == bytes.count ? .endsEarly : .unexpectedByte) }
                 skipBlank()
-                members.append(JSONMember(name: name, value: try value()))
+                let start = position
+                try readValue(&self, name)
+                members.append(JSONPlace(name: name, mark: try mark(of: name), value: start..<position))
                 skipBlank()
             } while take(UInt8(ascii: ","))
             guard take(UInt8(ascii: "}")) else { throw problem(position == bytes.count ? .endsEarly : .unexpectedByte) }
         }
-        guard areUnique(members) else { throw problem(.memberTwice) }
+        guard try areUnique(from: first) else { throw problem(.memberTwice) }
         depth -= 1
-        return JSONObject(checked: members)
+        if depth > 0 { members.removeLast(members.count - first) }
     }
 
-    private mutating func array() throws(JSONProblem) -> [JSONValue] {
+    private mutating func array(_ readElement: (inout JSONScanner) throws(JSONProblem) -> Void) throws(JSONProblem) {
         try enter()
-        var elements: [JSONValue] = []
         if !take(UInt8(ascii: "]")) {
             repeat {
                 skipBlank()
-                elements.append(try value())
+                try readElement(&self)
                 skipBlank()
             } while take(UInt8(ascii: ","))
             guard take(UInt8(ascii: "]")) else { throw problem(position == bytes.count ? .endsEarly : .unexpectedByte) }
         }
         depth -= 1
-        return elements
     }
 
     private mutating func enter() throws(JSONProblem) {
@@ -102,22 +188,36 @@ struct JSONScanner {
     }
 
     /// Pairs for the few members that objects have; sorted by bytes for many, so that a hostile text costs no quadratic time.
-    private func areUnique(_ members: [JSONMember]) -> Bool {
-        guard members.count > 16 else {
-            for index in members.indices {
-                for other in 0..<index where members[other].isNamesake(of: members[index]) { return false }
+    private func areUnique(from first: Int) throws(JSONProblem) -> Bool {
+        guard members.count - first > 16 else {
+            for index in first..<members.count {
+                for other in first..<index where members[other].mark == members[index].mark {
+                    if try areSame(members[other], members[index]) { return false }
+                }
             }
             return true
         }
-        let names = members.map { Array($0.name.utf8) }.sorted { $0.lexicographicallyPrecedes($1) }
+        var names: [[UInt8]] = []
+        for member in members[first...] { names.append(try unescaped(member.name)) }
+        names.sort { $0.lexicographicallyPrecedes($1) }
         return zip(names, names.dropFirst()).allSatisfy { $0 != $1 }
+    }
+
+    /// Of two names with one mark.
+    private func areSame(_ one: JSONPlace, _ other: JSONPlace) throws(JSONProblem) -> Bool {
+        if one.mark.isWhole { return true }
+        return try unescaped(one.name) == unescaped(other.name)
+    }
+
+    private func mark(of name: JSONStringPlace) throws(JSONProblem) -> NameMark {
+        guard name.isEscaped else { return NameMark(content(of: name)) }
+        return try unescaped(name).withUnsafeBytes { NameMark($0) }
     }
 
     // MARK: Numbers and literals
 
     /// RFC 8259 §6: no plus, no leading zero, a digit on each side of the point.
-    private mutating func number() throws(JSONProblem) -> JSONNumber {
-        let start = position
+    private mutating func number() throws(JSONProblem) {
         _ = take(UInt8(ascii: "-"))
         if take(UInt8(ascii: "0")) {
             guard !(peek().map(isDigit) ?? false) else { throw problem(.invalidNumber) }
@@ -129,7 +229,6 @@ struct JSONScanner {
             if !take(UInt8(ascii: "+")) { _ = take(UInt8(ascii: "-")) }
             try digits()
         }
-        return JSONNumber(checked: String(decoding: UnsafeRawBufferPointer(rebasing: bytes[start..<position]), as: UTF8.self))
     }
 
     private mutating func digits() throws(JSONProblem) {
@@ -142,30 +241,31 @@ struct JSONScanner {
         (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
     }
 
-    private mutating func literal(_ text: StaticString, _ value: JSONValue) throws(JSONProblem) -> JSONValue {
+    private mutating func literal(_ text: StaticString) throws(JSONProblem) {
         for index in 0..<text.utf8CodeUnitCount {
             guard position < bytes.count else { throw problem(.endsEarly) }
             guard bytes[position] == text.utf8Start[index] else { throw problem(.unexpectedByte) }
             position += 1
         }
-        return value
     }
 
     // MARK: Strings
 
-    private mutating func string() throws(JSONProblem) -> String {
+    private mutating func string() throws(JSONProblem) -> JSONStringPlace {
         position += 1
         let start = position
+        var isEscaped = false
         while true {
             skipPlain()
             guard let byte = peek() else { throw problem(.endsEarly) }
             switch byte {
             case UInt8(ascii: "\""):
-                let text = String(decoding: UnsafeRawBufferPointer(rebasing: bytes[start..<position]), as: UTF8.self)
                 position += 1
-                return text
+                return JSONStringPlace(content: start..<(position - 1), isEscaped: isEscaped)
             case UInt8(ascii: "\\"):
-                return try escapedString(from: start)
+                isEscaped = true
+                position += 1
+                _ = try escape()
             case 0..<0x20:
                 throw problem(.unexpectedByte)
             case 0x20..<0x80:
@@ -174,6 +274,27 @@ struct JSONScanner {
                 try multibyteScalar()
             }
         }
+    }
+
+    /// As it is written.
+    private func content(of place: JSONStringPlace) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: bytes[place.content])
+    }
+
+    /// What a string reads that this scanner has been over.
+    private func text(of place: JSONStringPlace) throws(JSONProblem) -> String {
+        place.isEscaped ? String(decoding: try unescaped(place), as: UTF8.self) : String(decoding: content(of: place), as: UTF8.self)
+    }
+
+    private func unescaped(_ place: JSONStringPlace) throws(JSONProblem) -> [UInt8] {
+        var text: [UInt8] = []
+        text.reserveCapacity(place.content.count)
+        var scanner = JSONScanner(content(of: place))
+        while let byte = scanner.peek() {
+            scanner.position += 1
+            if byte == UInt8(ascii: "\\") { text.append(contentsOf: try scanner.escape().utf8) } else { text.append(byte) }
+        }
+        return text
     }
 
     /// Goes over what is only itself in a string, eight bytes at a time; stops at a quote, a backslash, a control character or what is not ASCII, or
@@ -196,44 +317,20 @@ struct JSONScanner {
         }
     }
 
-    /// Goes on where the first escape stands; the unescaped text needs a buffer of its own.
-    private mutating func escapedString(from start: Int) throws(JSONProblem) -> String {
-        var text = [UInt8](bytes[start..<position])
-        while true {
-            guard let byte = peek() else { throw problem(.endsEarly) }
-            switch byte {
-            case UInt8(ascii: "\""):
-                position += 1
-                return String(decoding: text, as: UTF8.self)
-            case UInt8(ascii: "\\"):
-                position += 1
-                try escape(into: &text)
-            case 0..<0x20:
-                throw problem(.unexpectedByte)
-            case 0x20..<0x80:
-                text.append(byte)
-                position += 1
-            default:
-                let first = position
-                try multibyteScalar()
-                text.append(contentsOf: bytes[first..<position])
-            }
-        }
-    }
-
-    private mutating func escape(into text: inout [UInt8]) throws(JSONProblem) {
+    /// What stands behind a backslash.
+    private mutating func escape() throws(JSONProblem) -> Unicode.Scalar {
         guard let letter = peek() else { throw problem(.endsEarly) }
         position += 1
         switch letter {
-        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): text.append(letter)
-        case UInt8(ascii: "b"): text.append(0x08)
-        case UInt8(ascii: "f"): text.append(0x0C)
-        case UInt8(ascii: "n"): text.append(0x0A)
-        case UInt8(ascii: "r"): text.append(0x0D)
-        case UInt8(ascii: "t"): text.append(0x09)
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): return Unicode.Scalar(letter)
+        case UInt8(ascii: "b"): return "\u{08}"
+        case UInt8(ascii: "f"): return "\u{0C}"
+        case UInt8(ascii: "n"): return "\n"
+        case UInt8(ascii: "r"): return "\r"
+        case UInt8(ascii: "t"): return "\t"
         case UInt8(ascii: "u"):
-            guard let scalar = Unicode.Scalar(try escapedScalar()), let encoded = UTF8.encode(scalar) else { throw problem(.loneSurrogate) }
-            text.append(contentsOf: encoded)
+            guard let scalar = Unicode.Scalar(try escapedScalar()) else { throw problem(.loneSurrogate) }
+            return scalar
         default:
             position -= 1
             throw problem(.invalidEscape)

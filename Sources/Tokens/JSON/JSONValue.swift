@@ -16,7 +16,7 @@ package enum JSONValue: Sendable, Equatable {
     }
 
     package init(parsing bytes: [UInt8]) throws(JSONProblem) {
-        self = try JSONScanner.scan(bytes).get()
+        self = try bytes.scanned { scanner throws(JSONProblem) in try scanner.document() }
     }
 
     package var string: String? {
@@ -57,26 +57,6 @@ package enum JSONValue: Sendable, Equatable {
         return scalarText?.isIdentical(to: text) ?? false
     }
 
-    /// What lies outside of the value itself, roughly, in bytes.
-    fileprivate var estimatedByteCount: Int {
-        switch self {
-        case .null, .boolean: 0
-        case .number(let number): JSONValue.estimatedByteCount(number.spelling)
-        case .string(let text): JSONValue.estimatedByteCount(text)
-        case .array(let elements):
-            elements.reduce(JSONValue.heapHeader + elements.count * MemoryLayout<JSONValue>.stride) { $0 + $1.estimatedByteCount }
-        case .object(let object): object.estimatedByteCount
-        }
-    }
-
-    /// Bytes of the header of what is allocated.
-    fileprivate static let heapHeader = 32
-
-    /// A string of up to 15 bytes is inside the value.
-    fileprivate static func estimatedByteCount(_ text: String) -> Int {
-        text.utf8.count < 16 ? 0 : heapHeader + text.utf8.count
-    }
-
     /// Strings and names count as equal when their bytes are; numbers when their spelling is.
     package static func == (left: JSONValue, right: JSONValue) -> Bool {
         switch (left, right) {
@@ -88,6 +68,21 @@ package enum JSONValue: Sendable, Equatable {
         case (.object(let left), .object(let right)): left == right
         case (.null, _), (.boolean, _), (.number, _), (.string, _), (.array, _), (.object, _): false
         }
+    }
+}
+
+extension [UInt8] {
+    /// `withUnsafeBytes` does not carry typed errors through, so the outcome travels as a value.
+    func scanned<Outcome>(_ read: (inout JSONScanner) throws(JSONProblem) -> Outcome) throws(JSONProblem) -> Outcome {
+        let outcome = withUnsafeBytes { bytes -> Result<Outcome, JSONProblem> in
+            var scanner = JSONScanner(bytes)
+            do throws(JSONProblem) {
+                return .success(try read(&scanner))
+            } catch {
+                return .failure(error)
+            }
+        }
+        return try outcome.get()
     }
 }
 
@@ -142,13 +137,6 @@ package struct JSONObject: Sendable, Equatable {
     }
 
     package var isEmpty: Bool { members.isEmpty }
-
-    /// What it occupies, roughly, in bytes.
-    package var estimatedByteCount: Int {
-        members.reduce(JSONValue.heapHeader + members.count * MemoryLayout<JSONMember>.stride) {
-            $0 + JSONValue.estimatedByteCount($1.name) + $1.value.estimatedByteCount
-        }
-    }
 
     /// Compares names byte for byte.
     package subscript(name: String) -> JSONValue? {

@@ -2,11 +2,11 @@
 // SPDX-FileCopyrightText: The Portcullis authors
 
 /// One key that tokens can be verified with: parsed and checked once, and then used by all event loops.
-package struct VerificationKey: Sendable {
+package final class VerificationKey: Sendable {
     /// `kid`; nil for keys that came without a name.
     package let keyID: String?
     /// What the key fits and is meant for; never empty.
-    package let algorithms: Set<JOSEAlgorithm>
+    let algorithms: AlgorithmSet
     private let material: KeyMaterial
     /// SHA-256 over what the key is, so that two sets can be compared without keeping what they were read from.
     let fingerprint: [UInt8]
@@ -15,7 +15,7 @@ package struct VerificationKey: Sendable {
         let fitting = algorithms.intersection(components.algorithms)
         guard !fitting.isEmpty else { throw .notListed }
         self.keyID = keyID
-        self.algorithms = fitting
+        self.algorithms = AlgorithmSet(fitting)
         material = try KeyMaterial(components)
         let content = JSONWriter.object { components.writeRequiredMembers(&$0) }
         fingerprint = VerificationKey.fingerprint(content, keyID, fitting)
@@ -27,7 +27,7 @@ package struct VerificationKey: Sendable {
         guard secret.count >= KeyLimit.leastSecretBytes else { throw .shortSecret(bytes: secret.count) }
         guard let key = HMACKey(secret: secret) else { throw .failed }
         self.keyID = keyID
-        self.algorithms = fitting
+        self.algorithms = AlgorithmSet(fitting)
         material = .secret(key)
         fingerprint = VerificationKey.fingerprint(Digest.hmacSHA256(key: secret, Array("fingerprint".utf8)), keyID, fitting)
     }
