@@ -9,13 +9,13 @@ nginx (one worker, 1 KiB) has CPU 0, the load CPU 1. In each round all take turn
 knowledge) with 16 connections of 8 streams. Two programs are compared within a round, as the machine is another one a minute later, and the median
 of the rounds counts. Then the harness alone, in an open loop: its latency and its own lateness.
 
-The exit code is 1 where it is more than 5 % slower than wrk, or than h2load in HTTP/2, or needs more CPU time a request in HTTP/1.1 than 60,000 a
-second leave it, or where in HTTP/1.1 its p99 is less than half or more than twice that of wrk under the same load, as a tail is the machine's more than
-anybody's. On a machine that does other things meanwhile throughput may well be apart; the CPU time still says something. Shown and not judged are that
-h2load speaks HTTP/1.1, too, as wrk is the faster one, and the open loop, which counts each request that a stall makes late where the others count one
-a connection. Needs nginx, wrk, h2load (nghttp2-client) and taskset.
+The exit code is 1 where it counts other requests than nginx does, but for those under way in the end; where it is more than 5 % slower than wrk, or than
+h2load in HTTP/2, or needs more CPU time a request in HTTP/1.1 than 60,000 a second leave it; and where in HTTP/1.1 its p99 is less than half or more than
+twice that of wrk under the same load, as a tail is the machine's more than anybody's. On a machine that does other things meanwhile throughput may well be
+apart; the CPU time still says something. Shown and not judged are that h2load speaks HTTP/1.1, too, as wrk is the faster one, and the open loop, which
+counts each request that a stall makes late where the others count one a connection. Needs nginx, wrk, h2load (nghttp2-client) and taskset.
 """
-import argparse, collections, contextlib, json, os, pathlib, re, resource, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
+import argparse, collections, contextlib, json, os, pathlib, re, resource, shutil, signal, socket, statistics, subprocess, sys, tempfile, time, urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
 CONNECTIONS, FLOOR, TOLERANCE, P99_FACTOR = 64, 60_000, 0.05, 2
@@ -28,7 +28,7 @@ worker_rlimit_nofile 8192; events {{ worker_connections 4096; }}
 http {{
   access_log off; keepalive_requests 100000000; http2_max_requests 100000000;
   client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-  server {{ listen 127.0.0.1:{http1}; location / {{ return 200 "{body}\\n"; }} }}
+  server {{ listen 127.0.0.1:{http1}; location / {{ return 200 "{body}\\n"; }} location = /status {{ stub_status; }} }}
   server {{ listen 127.0.0.1:{http2} http2; location / {{ return 200 "{body}\\n"; }} }}
 }}
 """
@@ -67,10 +67,20 @@ def report_of(bench, url, seconds, *more):
     return report, cpu / report["requests"] * 1e6
 
 
-def ours(bench, url, seconds, *more):
+def served(status):
+    """Requests that nginx has begun to answer until now, this one among them, by its own count."""
+    with urllib.request.urlopen(status) as answer:
+        return int(answer.read().split()[9])
+
+
+def ours(bench, url, seconds, status, under_way, *more):
+    before = served(status)
     report, cpu = report_of(bench, url, seconds, *more)
     if report["errors"]:
         sys.exit(f"not every answer was good: {report['errors']}")
+    uncounted = served(status) - before - 1 - report["requests"]
+    if not 0 <= uncounted <= under_way:
+        sys.exit(f"portcullis-bench counts {report['requests']} requests, nginx {uncounted} more")
     return Figures(report["requests_per_second"], cpu, report["latency_ms"]["p99"])
 
 
@@ -117,15 +127,16 @@ def nginx(folder):
 
 
 def compare(http1, http2, options):
-    bench, seconds = options.bench, options.seconds
+    bench, seconds, status = options.bench, options.seconds, http1 + "status"
     rounds = [{
         "HTTP/1.1": {
-            "portcullis-bench": ours(bench, http1, seconds, "--connections", CONNECTIONS),
+            "portcullis-bench": ours(bench, http1, seconds, status, CONNECTIONS, "--connections", CONNECTIONS),
             "wrk": wrk(http1, seconds),
             "h2load": h2load(http1, seconds, "--h1", f"-c{CONNECTIONS}"),
         },
         "HTTP/2": {
-            "portcullis-bench": ours(bench, http2, seconds, "--connections", H2_CONNECTIONS, "--http2", "--streams", H2_STREAMS),
+            "portcullis-bench": ours(
+                bench, http2, seconds, status, H2_CONNECTIONS * H2_STREAMS, "--connections", H2_CONNECTIONS, "--http2", "--streams", H2_STREAMS),
             "h2load": h2load(http2, seconds, f"-c{H2_CONNECTIONS}", f"-m{H2_STREAMS}"),
         },
     } for _ in range(options.repeats)]

