@@ -42,10 +42,6 @@ final class RedisSessionLookup: SessionLookup {
     private static let spareLimit = 4096
     /// A user whose sessions change faster than Redis answers is asked about so often; then the answer is used, but not remembered.
     static let askLimit = 4
-    /// Sessions that are asked for again at once after a connection was lost, so that requests find room between them.
-    private static let recheckLimit = 1000
-    /// After a recheck that was not answered, until it and the others are made again: one by one they would be too much, just when Redis is in trouble.
-    private static let recheckPause = TimeAmount.milliseconds(100)
 
     let connections: RedisConnections
     /// How long a question waits for a lease: `store.redis.command_timeout`, as for a slow answer.
@@ -62,12 +58,7 @@ final class RedisSessionLookup: SessionLookup {
     private let endIsDue: @Sendable (UserID) -> Void
     private let isElsewhere: @Sendable (UInt64) -> Void
     private var spare: [SessionQuestion] = []
-    private var rechecks: CircularBuffer<Recheck> = []
-    private var rechecksUnderWay = 0
-    /// `sendRechecks` is at work: what is refused at once comes back before it is done, and leaves the next one to it.
-    private var isSendingRechecks = false
-    /// One had no answer just now: none but those that nobody may wait for is sent.
-    private var rechecksPause = false
+    private lazy var rechecks = RecheckQueue(self)
 
     /// - Parameters:
     ///   - endIsDue: told of a user of whom a session's time is over, so that it is taken out of the set.
@@ -148,7 +139,7 @@ final class RedisSessionLookup: SessionLookup {
     }
 
     /// `isUse`: a request is made with the session.
-    private func send(_ reference: RedisSessionReference, _ waiter: SessionWaiter, needsLease: Bool = true, isUse: Bool = true) {
+    func send(_ reference: RedisSessionReference, _ waiter: SessionWaiter, needsLease: Bool = true, isUse: Bool = true) {
         let question = spare.popLast() ?? SessionQuestion(self)
         question.begin(reference, waiter, needsLease: needsLease, isUse: isUse)
         send(question, reference)
@@ -202,7 +193,7 @@ final class RedisSessionLookup: SessionLookup {
             case .at(let end) where end <= LeaseClock.now():
                 // Out of the set first: that is what counts, and what everybody hears of.
                 endIsDue(reference.user)
-                recheck(sessions, for: nil)
+                rechecks.add(sessions, for: nil)
                 reference.end = .unknown
             case .asked, .none, .at: continue
             }
@@ -227,7 +218,7 @@ extension RedisSessionLookup {
         // What was changed on a primary before it was listened to, nobody has told.
         for sessions in knownUsers where sessions.isHeld {
             let slot = keys.slot(of: sessions.user)
-            if before.primary(of: slot) != leases.primary(of: slot) { recheck(sessions, for: nil) }
+            if before.primary(of: slot) != leases.primary(of: slot) { rechecks.add(sessions, for: nil) }
         }
     }
 
@@ -237,7 +228,7 @@ extension RedisSessionLookup {
     /// The same, and what is open is asked for again.
     func forgetEverything() {
         epoch &+= 1
-        for sessions in knownUsers where sessions.isHeld { recheck(sessions, for: nil) }
+        for sessions in knownUsers where sessions.isHeld { rechecks.add(sessions, for: nil) }
     }
 
     /// As `forgetEverything`, where everything may have been removed.
@@ -254,7 +245,7 @@ extension RedisSessionLookup {
         for sessions in knownUsers where sessions.isHeld {
             // Others' may not answer, which must not keep this one's lease; what nobody has goes on nowhere, and is asked for when somebody has it.
             if let primary, leases.primary(of: keys.slot(of: sessions.user)) != primary { continue }
-            recheck(sessions, for: verification)
+            rechecks.add(sessions, for: verification)
         }
         verification.began()
         return promise.futureResult
@@ -264,7 +255,7 @@ extension RedisSessionLookup {
     func changed(_ user: UserID) {
         knownSessions(of: user)?.change()
         onChange?(user)
-        if let sessions = knownSessions(of: user), sessions.isHeld { recheck(sessions, for: nil) }
+        if let sessions = knownSessions(of: user), sessions.isHeld { rechecks.add(sessions, for: nil) }
     }
 
     /// All of the user's sessions have been ended, and others may have begun since: whatever is open is asked for again, before all others, and ended
@@ -275,7 +266,7 @@ extension RedisSessionLookup {
         sessions.change()
         let promise = eventLoop.makePromise(of: Void.self)
         let verification = Verification(promise, isPatient: false)
-        recheck(sessions, for: verification)
+        rechecks.add(sessions, for: verification)
         verification.began()
         return promise.futureResult
     }
@@ -287,73 +278,6 @@ extension RedisSessionLookup {
             // In a cluster it is over for the users of one primary alone.
             guard let reference = sessions.heldReferences().first, !isFresh(reference) else { continue }
             sessions.tellHolders(of: nil, .storeSilent)
-        }
-    }
-
-    // MARK: Asking again
-
-    private func recheck(_ sessions: UserSessions, for verification: Verification?) {
-        for reference in sessions.heldReferences() {
-            let reference = unsafeDowncast(reference, to: RedisSessionReference.self)
-            let recheck = Recheck(self, reference, verification)
-            if let verification {
-                verification.left += 1
-                if verification.isPatient { rechecks.append(recheck) } else { rechecks.prepend(recheck) }
-            } else if !reference.isRecheckQueued {
-                reference.isRecheckQueued = true
-                rechecks.append(recheck)
-            }
-        }
-        sendRechecks()
-    }
-
-    private func sendRechecks() {
-        guard !isSendingRechecks else { return }
-        isSendingRechecks = true
-        defer { isSendingRechecks = false }
-        while rechecksUnderWay < Self.recheckLimit, let next = rechecks.first, !rechecksPause || next.verification?.isPatient == false {
-            let recheck = rechecks.removeFirst()
-            rechecksUnderWay += 1
-            if recheck.verification == nil { recheck.reference.isRecheckQueued = false }
-            send(recheck.reference, recheck, needsLease: false, isUse: false)
-        }
-    }
-
-    func completed(_ recheck: Recheck, _ answer: SessionAnswer) {
-        rechecksUnderWay -= 1
-        let reference = recheck.reference
-        switch answer {
-        case .unavailable where recheck.verification.map { !$0.isPatient || reference.isKeyBroken } ?? false:
-            // What can have no answer must not keep everybody's lease.
-            end(reference, .unconfirmed)
-        case .unavailable where reference.sessions.isHeld:
-            // Nobody has said that it ended, and nobody that it has not.
-            pauseRechecks()
-            if queueAgain(recheck) { return sendRechecks() }
-        case .revoked: end(reference, reference.isOver ? .expired : .revoked)
-        case .active, .unavailable: break
-        }
-        recheck.verification?.done()
-        sendRechecks()
-    }
-
-    /// False: another one is queued, which will say as much.
-    private func queueAgain(_ recheck: Recheck) -> Bool {
-        if recheck.verification == nil {
-            if recheck.reference.isRecheckQueued { return false }
-            recheck.reference.isRecheckQueued = true
-        }
-        rechecks.append(recheck)
-        return true
-    }
-
-    private func pauseRechecks() {
-        guard !rechecksPause else { return }
-        rechecksPause = true
-        let bound = NIOLoopBound(self, eventLoop: eventLoop)
-        eventLoop.scheduleTask(in: Self.recheckPause) {
-            bound.value.rechecksPause = false
-            bound.value.sendRechecks()
         }
     }
 }

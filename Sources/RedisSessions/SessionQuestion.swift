@@ -214,43 +214,6 @@ enum AnswerRule {
     }
 }
 
-/// Asks again about a session of which something is open.
-final class Recheck: SessionWaiter {
-    private unowned let lookup: RedisSessionLookup
-    let reference: RedisSessionReference
-    let verification: Verification?
-
-    init(_ lookup: RedisSessionLookup, _ reference: RedisSessionReference, _ verification: Verification?) {
-        self.lookup = lookup
-        self.reference = reference
-        self.verification = verification
-        super.init()
-    }
-
-    override func sessionAnswered(_ answer: SessionAnswer, from source: SessionAnswerSource) { lookup.completed(self, answer) }
-}
-
-/// Counts the rechecks of one verification.
-final class Verification {
-    /// One for the counting itself.
-    var left = 1
-    /// Whether what was not answered is asked for again until it is.
-    let isPatient: Bool
-    private let promise: EventLoopPromise<Void>
-
-    init(_ promise: EventLoopPromise<Void>, isPatient: Bool = true) {
-        self.promise = promise
-        self.isPatient = isPatient
-    }
-
-    func began() { done() }
-
-    func done() {
-        left -= 1
-        if left == 0 { promise.succeed() }
-    }
-}
-
 /// When a session that is open for long comes to its end: the set's own, or its place among the ends.
 final class EndQuestion: RedisRequest {
     private let reference: RedisSessionReference
