@@ -33,6 +33,7 @@ struct AuthenticToken: ~Copyable {
     }
 
     var claims: Claims {
+        // Lent: a copy would count references for every check.
         _read { yield token.claims }
     }
 

@@ -7,44 +7,40 @@ package struct Claims: Sendable {
     private let text: [UInt8]
     private let members: [JSONPlace]
 
-    /// None.
-    package init() {
-        text = []
-        members = []
-    }
-
-    package init(parsing text: [UInt8]) throws(JSONProblem) {
+    init(parsing text: [UInt8]) throws(JSONProblem) {
         members = try text.scanned { scanner throws(JSONProblem) in try scanner.places() }
         self.text = text
     }
 
-    package var isEmpty: Bool { members.isEmpty }
-
     /// Compares names byte for byte.
-    package subscript(name: String) -> JSONValue? {
-        find(ClaimName(name)).flatMap(value)
+    package subscript(name: ClaimName) -> JSONValue? {
+        find(name).flatMap(value)
     }
 
-    /// What they occupy, roughly, in bytes.
-    package var estimatedByteCount: Int {
-        2 * Claims.heapHeader + text.capacity + members.capacity * MemoryLayout<JSONPlace>.stride
-    }
+    package subscript(name: String) -> JSONValue? { self[ClaimName(name)] }
 
-    /// Bytes of the header of what is allocated.
-    private static let heapHeader = 32
+    /// Those of these that there are.
+    package func object(of names: [ClaimName]) -> JSONObject {
+        JSONObject(checked: names.compactMap { name in self[name].map { JSONMember(name: name.text, mark: name.mark, value: $0) } })
+    }
 
     // MARK: For the checks of a token
 
     func find(_ name: ClaimName) -> JSONPlace? {
         for index in members.indices where members[index].mark == name.mark {
-            if name.mark.isWhole || unescapedName(of: members[index]) == name.bytes { return members[index] }
+            if name.mark.isWhole || isNamed(members[index].name, name.bytes) { return members[index] }
         }
         return nil
     }
 
-    /// Nil for what is no string.
+    /// What the string reads; nil for what is none.
+    func withString<Outcome>(_ place: JSONPlace, _ body: (UnsafeRawBufferPointer) -> Outcome) -> Outcome? {
+        withScanner(of: place.value) { scanner in (try? scanner.withString(body)) ?? nil }
+    }
+
+    /// Nil for what is none.
     func string(_ place: JSONPlace) -> String? {
-        withPlainString(place) { String(decoding: $0, as: UTF8.self) } ?? value(place)?.string
+        withString(place) { String(decoding: $0, as: UTF8.self) }
     }
 
     /// Nil for what is no number, or beyond what a Double can hold.
@@ -59,58 +55,52 @@ package struct Claims: Sendable {
         return Double(number)
     }
 
-    /// Whether it is the string that reads so.
-    func isString(_ place: JSONPlace, _ bytes: [UInt8]) -> Bool {
-        if let isSame = withPlainString(place, { $0.elementsEqual(bytes) }) { return isSame }
-        return value(place)?.string.map { Array($0.utf8) == bytes } ?? false
-    }
-
     /// Whether it is a string, or an array of nothing but strings, of which one reads as one of these.
     func isOrHas(_ place: JSONPlace, oneOf texts: [[UInt8]]) -> Bool {
-        text.withUnsafeBytes { text in
-            var scanner = JSONScanner(UnsafeRawBufferPointer(rebasing: text[place.value]))
-            var isFound = false
-            let areStrings = try? scanner.strings { string in
-                if !isFound { isFound = texts.contains { string.elementsEqual($0) } }
+        var isFound = false
+        let areStrings = withScanner(of: place.value) { scanner in
+            try? scanner.strings { string in
+                if !isFound { isFound = texts.contains { $0.isSame(as: string) } }
             }
-            return isFound && areStrings == true
         }
+        return isFound && areStrings == true
     }
-
-    // MARK: Places
 
     /// The whole value, which has been read before, so that nothing is thrown.
     func value(_ place: JSONPlace) -> JSONValue? {
-        text.withUnsafeBytes { try? JSONValue(parsing: UnsafeRawBufferPointer(rebasing: $0[place.value])) }
+        withScanner(of: place.value) { scanner in try? scanner.document() }
     }
 
-    /// What is between the quotes of a string that is written as it reads; nil for all others.
-    private func withPlainString<Outcome>(_ place: JSONPlace, _ body: (UnsafeRawBufferPointer) -> Outcome) -> Outcome? {
-        text.withUnsafeBytes { text in
-            guard text[place.value.lowerBound] == UInt8(ascii: "\"") else { return nil }
-            let content = UnsafeRawBufferPointer(rebasing: text[(place.value.lowerBound + 1)..<(place.value.upperBound - 1)])
-            return content.contains(UInt8(ascii: "\\")) ? nil : body(content)
-        }
-    }
-
-    private func unescapedName(of place: JSONPlace) -> [UInt8] {
-        guard place.name.isEscaped else { return Array(text[place.name.content]) }
+    private func isNamed(_ place: JSONStringPlace, _ name: [UInt8]) -> Bool {
         // With its quotes it is a value.
-        let quoted = (place.name.content.lowerBound - 1)..<(place.name.content.upperBound + 1)
-        return text.withUnsafeBytes { text in
-            (try? JSONValue(parsing: UnsafeRawBufferPointer(rebasing: text[quoted])))?.string.map { Array($0.utf8) } ?? []
+        let quoted = (place.content.lowerBound - 1)..<(place.content.upperBound + 1)
+        return withScanner(of: quoted) { scanner in (try? scanner.withString { name.isSame(as: $0) }) ?? nil } ?? false
+    }
+
+    private func withScanner<Outcome>(of part: Range<Int>, _ body: (inout JSONScanner) -> Outcome) -> Outcome {
+        text.withUnsafeBytes { text in
+            var scanner = JSONScanner(UnsafeRawBufferPointer(rebasing: text[part]))
+            return body(&scanner)
         }
     }
 }
 
+extension [UInt8] {
+    func isSame(as other: UnsafeRawBufferPointer) -> Bool {
+        withUnsafeBytes { $0.isSame(as: other) }
+    }
+}
+
 /// The name of a claim that is looked for again and again.
-struct ClaimName: Sendable {
+package struct ClaimName: Sendable {
+    let text: String
     let mark: NameMark
     let bytes: [UInt8]
 
-    init(_ name: String) {
-        mark = NameMark(name)
-        bytes = Array(name.utf8)
+    package init(_ text: String) {
+        self.text = text
+        mark = NameMark(text)
+        bytes = Array(text.utf8)
     }
 
     static let issuer = ClaimName("iss")
@@ -119,4 +109,5 @@ struct ClaimName: Sendable {
     static let notBefore = ClaimName("nbf")
     static let issuedAt = ClaimName("iat")
     static let events = ClaimName("events")
+    static let nonce = ClaimName("nonce")
 }

@@ -33,11 +33,11 @@ package struct LogoutToken: Sendable {
     init(checking token: borrowing AuthenticToken, now: Double) throws(TokenRefusal) {
         let trust = token.trust.issuer
         let claims = token.claims
-        guard token.type == .unsaid || token.type == .logoutToken, LogoutToken.isMeant(by: claims), claims["nonce"] == nil else { throw .claims }
+        guard token.type == .unsaid || token.type == .logoutToken, LogoutToken.isMeant(by: claims), claims.find(.nonce) == nil else { throw .claims }
         guard let expiresAt = try token.time(.expiry), let issuedAt = try token.time(.issuedAt) else { throw .claims }
         let notBefore = try token.time(.notBefore)
         // It says for whom it is even where anybody will do (§2.4).
-        guard trust.anyAudience ? token.claims["aud"] != nil : token.isMeantForUs else { throw .audience }
+        guard trust.anyAudience ? claims.find(.audience) != nil : token.isMeantForUs else { throw .audience }
         acceptUntil = min(expiresAt + trust.expiryLeeway, issuedAt + LogoutToken.ageLimit + trust.leeway)
         guard now < acceptUntil else { throw .expired }
         guard max(issuedAt, notBefore ?? issuedAt) <= now + trust.leeway else { throw .notYetValid }

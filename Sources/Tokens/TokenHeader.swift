@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
-import Glibc
-
 /// What counts of a token's header (RFC 7515 §4.1). Nothing of it may be believed before the signature has been checked.
 struct TokenHeader {
     /// Nil: absent, no string, or none that we know.
@@ -51,7 +49,9 @@ package final class HeaderMemory {
     package init() {}
 
     func find(_ encoded: UnsafeRawBufferPointer) -> TokenHeader? {
-        for index in remembered.indices where isSame(remembered[index].encoded, encoded) { return remembered[index].header }
+        for index in remembered.indices where remembered[index].encoded.isSame(as: encoded) {
+            return remembered[index].header
+        }
         return nil
     }
 
@@ -64,11 +64,6 @@ package final class HeaderMemory {
             remembered[oldest] = (Array(encoded), header)
             oldest = (oldest + 1) % Self.limit
         }
-    }
-
-    private func isSame(_ one: [UInt8], _ other: UnsafeRawBufferPointer) -> Bool {
-        guard one.count == other.count, let start = other.baseAddress else { return false }
-        return memcmp(one, start, one.count) == 0
     }
 }
 

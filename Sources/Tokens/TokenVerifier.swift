@@ -75,8 +75,9 @@ package struct TokenVerifier: Sendable {
 
     /// The issuer that the token names. It only chooses whose keys are tried; the signature decides whether that was true.
     private func issuerIndex(of token: borrowing UnverifiedToken) throws(TokenRefusal) -> Int {
-        let claims = token.claims
-        guard let name = claims.find(.issuer), let index = trusts.firstIndex(where: { claims.isString(name, $0.name) }) else { throw .issuer }
+        guard let place = token.claims.find(.issuer),
+            let index = token.claims.withString(place, { name in trusts.firstIndex { $0.name.isSame(as: name) } }) ?? nil
+        else { throw .issuer }
         return index
     }
 }

@@ -180,10 +180,8 @@ extension Claims {
         let value = member.value
         let texts = value.array.map { $0.map(\.string) } ?? [value.string]
         let wanted = texts.last.flatMap(\.self) ?? "x"
-        let bytes = Array(wanted.utf8)
         let holds = texts.allSatisfy { $0 != nil } && texts.contains { $0?.isIdentical(to: wanted) ?? false }
         return string(place).map { Array($0.utf8) } == value.string.map { Array($0.utf8) } && number(place) == value.number?.value
-            && isString(place, bytes) == (value.string?.isIdentical(to: wanted) ?? false) && isOrHas(place, oneOf: [[0], bytes]) == holds
-            && !isOrHas(place, oneOf: [])
+            && isOrHas(place, oneOf: [[0], Array(wanted.utf8)]) == holds && !isOrHas(place, oneOf: [])
     }
 }

@@ -123,6 +123,23 @@ struct JSONTests {
         }
     }
 
+    @Test("Names that begin in the same way are told apart, however they are escaped, and taken for one where they are one")
+    func similarNames() throws {
+        let same = [#""abcdefgh""#, #""\u0061bcdefgh""#, #""abcdefg\u0068""#], other = [#""abcdefgi""#, #""abcdefg\u0069""#]
+        let many = (0..<20).map { #""abcdefg\#($0)""# }
+        for filler in [[], Array(many.prefix(14)), many] {
+            for one in same {
+                for two in other {
+                    let object = try JSONObject(parsing: Array("{\((filler + [one, two]).map { "\($0):1" }.joined(separator: ","))}".utf8))
+                    #expect(object["abcdefgh"] != nil && object["abcdefgi"] != nil && object.members.count == filler.count + 2)
+                }
+                for two in same {
+                    #expect(problem(Array("{\((filler + [one, two]).map { "\($0):1" }.joined(separator: ","))}".utf8))?.reason == .memberTwice)
+                }
+            }
+        }
+    }
+
     @Test("Nesting has a limit, in arrays and objects")
     func depth() {
         for (open, close) in [("[", "]"), (#"{"a":"#, "}")] {

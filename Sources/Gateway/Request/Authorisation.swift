@@ -5,6 +5,12 @@ import Tokens
 
 /// Whether whose session is active may also do this: the scopes and claims that a route asks for (contract §4.7).
 enum Authorisation {
+    /// What `judge` looks at on any of these routes, each name once.
+    static func claimNames(of routes: [RouteConfiguration]) -> [ClaimName] {
+        let named = routes.flatMap { $0.claims.map(\.claim) } + (routes.contains { !$0.scopes.isEmpty } ? ["scope", "scp"] : [])
+        return Set(named.map { Array($0.utf8) }).map { ClaimName(String(decoding: $0, as: UTF8.self)) }
+    }
+
     /// Nil: it may. That is remembered in the token for the route, as neither changes.
     static func judge(_ token: RememberedToken, _ route: Route) -> Rejection? {
         if route.scopes.isEmpty, route.claims.isEmpty { return nil }
@@ -20,7 +26,7 @@ enum Authorisation {
     }
 
     /// `scope` is a string of words between blanks (RFC 8693 §4.2), `scp` an array of them; in other types they say nothing.
-    private static func holds(_ scope: String, _ claims: Claims) -> Bool {
+    private static func holds(_ scope: String, _ claims: JSONObject) -> Bool {
         if let words = claims["scope"]?.string, words.utf8.split(separator: UInt8(ascii: " ")).contains(where: { $0.elementsEqual(scope.utf8) }) {
             return true
         }

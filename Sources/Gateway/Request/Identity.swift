@@ -20,8 +20,8 @@ final class RememberedToken {
     let reference: SessionReference?
     /// `nbf` less the issuer's leeway, Unix seconds: matters again when the clock is set back.
     let acceptFrom: Double
-    /// As they were signed; none where no route asks for any (`IdentityRules.keepsClaims`), as they can be most of what a token occupies.
-    let claims: Claims
+    /// Those that some route asks for (`IdentityRules.askedClaims`).
+    let claims: JSONObject
     /// Streams end with the token, not with the session (contract §4.10).
     let endsWithToken: Bool
     /// Whole field lines, ready to be copied: who it is, in whose words, and the configured claims.
@@ -37,7 +37,7 @@ final class RememberedToken {
     let byteCount: Int
 
     fileprivate init(
-        _ verified: VerifiedToken, token: [UInt8], user: UserID, reference: SessionReference?, acceptFrom: Double, claims: Claims,
+        _ verified: VerifiedToken, token: [UInt8], user: UserID, reference: SessionReference?, acceptFrom: Double, claims: JSONObject,
         endsWithToken: Bool, identityLines: [UInt8]
     ) {
         issuer = verified.issuer
@@ -87,12 +87,12 @@ final class IdentityRules: Sendable {
     /// How the lines begin: `X-Auth-User: ` and so on.
     private struct LineStarts {
         let user, session: [UInt8]
-        let claims: [(start: [UInt8], claim: String)]
+        let claims: [(start: [UInt8], claim: ClaimName)]
 
         init(_ fields: IdentityConfiguration) {
             func start(_ field: String) -> [UInt8] { Array("\(field): ".utf8) }
             (user, session) = (start(fields.user), start(fields.session))
-            claims = fields.claims.map { (start($0.field), $0.claim) }
+            claims = fields.claims.map { (start($0.field), ClaimName($0.claim)) }
         }
     }
 
@@ -117,15 +117,15 @@ final class IdentityRules: Sendable {
     private let issuers: [Issuer]
     /// All namespaces but the gateway's own, each with the slash that follows it in `X-Auth-User`.
     private let prefixes: [String]
-    /// Some route asks for scopes or claims.
-    private let keepsClaims: Bool
+    /// Of the routes. Values are made of them once: a request that is refused for what they say costs no more than another one.
+    private let askedClaims: [ClaimName]
 
     init(_ configuration: GatewayConfiguration) {
         fields = configuration.identity
         starts = LineStarts(configuration.identity)
         issuers = configuration.issuers.map { Issuer($0, configuration.identity) }
         prefixes = Set(configuration.issuers.map(\.namespace)).filter { !$0.isEmpty }.map { $0 + "/" }.sorted()
-        keepsClaims = configuration.routes.contains { !$0.scopes.isEmpty || !$0.claims.isEmpty }
+        askedClaims = Authorisation.claimNames(of: configuration.routes)
     }
 
     /// - Throws: `claims` for a user that would arrive at the upstream under another's name; `issuer` for one that is not configured.
@@ -145,7 +145,7 @@ final class IdentityRules: Sendable {
         guard reference != nil || issuer.sessions == .unchecked else { throw .claims }
         return RememberedToken(
             verified, token: Array(token), user: user, reference: reference,
-            acceptFrom: verified.notBefore.map { $0 - issuer.leeway } ?? -.infinity, claims: keepsClaims ? verified.claims : Claims(),
+            acceptFrom: verified.notBefore.map { $0 - issuer.leeway } ?? -.infinity, claims: verified.claims.object(of: askedClaims),
             endsWithToken: issuer.sessions != .registered, identityLines: lines(for: verified, user: user, issuer: issuer))
     }
 

@@ -8,9 +8,14 @@ package struct JSONMember: Sendable {
     private let mark: NameMark
 
     package init(name: String, value: JSONValue) {
+        self.init(name: name, mark: NameMark(name), value: value)
+    }
+
+    /// `mark` is that of the name.
+    init(name: String, mark: NameMark, value: JSONValue) {
         self.name = name
         self.value = value
-        mark = NameMark(name)
+        self.mark = mark
     }
 
     /// Whether both have the same name, byte for byte.

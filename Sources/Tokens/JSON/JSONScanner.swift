@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
+import Glibc
+
 /// Reads one JSON text (RFC 8259) and nothing more lenient: no byte order mark, no comments, no text that is not UTF-8, no lone
 /// surrogates, no member twice at any depth however escaped (RFC 7515 §4 lets others take the last one, and then two programs
-/// read one token differently). One pass; recursion is bounded by `JSONLimit.depth`.
+/// read one token differently). One pass, but for strings with escapes; recursion is bounded by `JSONLimit.depth`.
 ///
-/// It makes either values of all that it reads, or of nothing: then it says where in the text an object's members are.
+/// It makes values of all that it reads (`document`), or of nothing, and says where in the text an object's members are (`places`).
 ///
 /// The pointer is borrowed: a scanner does not outlive the call that made it.
 struct JSONScanner {
     private let bytes: UnsafeRawBufferPointer
     private var position = 0
     private var depth = 0
-    /// Members of the objects that are being read, each object's behind those of the one that it is in; in the end those of the outermost one.
+    /// Members of the objects that are being read, each object's behind those of the one that it is in; in the end those of the whole text, if that is one.
     private var members: [JSONPlace] = []
 
     init(_ bytes: UnsafeRawBufferPointer) {
@@ -26,43 +28,47 @@ struct JSONScanner {
 
     /// The whole text is one object; no value is made of it.
     mutating func places() throws(JSONProblem) -> [JSONPlace] {
-        members.reserveCapacity(Self.usualMembers)
         let isObject = try whole { scanner throws(JSONProblem) in
             guard try scanner.kind() == .object else {
                 try scanner.skip()
                 return false
             }
-            try scanner.object { scanner, _ throws(JSONProblem) in try scanner.skip() }
+            try scanner.object { scanner, _, _ throws(JSONProblem) in try scanner.skip() }
             return true
         }
         guard isObject else { throw JSONProblem(.notAnObject, at: 0) }
         return members
     }
 
-    /// The whole text is a string, or an array of nothing but strings, whose bytes are given to `body` one after the other; false for anything else.
+    /// What the string that the whole text is reads; nil for anything else, which is not looked at.
+    mutating func withString<Outcome>(_ body: (UnsafeRawBufferPointer) -> Outcome) throws(JSONProblem) -> Outcome? {
+        try whole { scanner throws(JSONProblem) in
+            guard try scanner.kind() == .string else {
+                scanner.position = scanner.bytes.count
+                return nil
+            }
+            return try scanner.visit(body)
+        }
+    }
+
+    /// The whole text is a string, or an array of nothing but strings, which are given to `body` one after the other; false for anything else.
     mutating func strings(_ body: (UnsafeRawBufferPointer) -> Void) throws(JSONProblem) -> Bool {
         try whole { scanner throws(JSONProblem) in
-            guard try scanner.kind() == .array else { return try scanner.visit(body) }
             var areStrings = true
-            try scanner.array { scanner throws(JSONProblem) in
-                if try !scanner.visit(body) { areStrings = false }
+            func visitOrSkip(_ scanner: inout JSONScanner) throws(JSONProblem) {
+                if try scanner.kind() == .string { return try scanner.visit(body) }
+                areStrings = false
+                try scanner.skip()
             }
+            if try scanner.kind() == .array { try scanner.array(visitOrSkip) } else { try visitOrSkip(&scanner) }
             return areStrings
         }
     }
 
-    private mutating func visit(_ body: (UnsafeRawBufferPointer) -> Void) throws(JSONProblem) -> Bool {
-        guard try kind() == .string else {
-            try skip()
-            return false
-        }
+    /// What the string that begins here reads.
+    private mutating func visit<Outcome>(_ body: (UnsafeRawBufferPointer) -> Outcome) throws(JSONProblem) -> Outcome {
         let place = try string()
-        if place.isEscaped {
-            try unescaped(place).withUnsafeBytes(body)
-        } else {
-            body(content(of: place))
-        }
-        return true
+        return place.isEscaped ? try unescaped(place).withUnsafeBytes(body) : body(content(of: place))
     }
 
     private mutating func whole<Outcome>(_ read: (inout JSONScanner) throws(JSONProblem) -> Outcome) throws(JSONProblem) -> Outcome {
@@ -98,8 +104,10 @@ struct JSONScanner {
         switch try kind() {
         case .object:
             var members: [JSONMember] = []
-            try object { scanner, name throws(JSONProblem) in
-                members.append(JSONMember(name: try scanner.text(of: name), value: try scanner.value()))
+            // Not within others, of which a text can have many.
+            if depth == 0 { members.reserveCapacity(Self.usualMembers) }
+            try object { scanner, name, mark throws(JSONProblem) in
+                members.append(JSONMember(name: try scanner.text(of: name), mark: mark, value: try scanner.value()))
             }
             return .object(JSONObject(checked: members))
         case .array:
@@ -127,7 +135,7 @@ struct JSONScanner {
     /// Over a value, of which nothing is made.
     private mutating func skip() throws(JSONProblem) {
         switch try kind() {
-        case .object: try object { scanner, _ throws(JSONProblem) in try scanner.skip() }
+        case .object: try object { scanner, _, _ throws(JSONProblem) in try scanner.skip() }
         case .array: try array { scanner throws(JSONProblem) in try scanner.skip() }
         case .string: _ = try string()
         case .number: try number()
@@ -143,21 +151,24 @@ struct JSONScanner {
     private static let usualMembers = 8
 
     /// `readValue` reads the value of the member that has this name.
-    private mutating func object(_ readValue: (inout JSONScanner, JSONStringPlace) throws(JSONProblem) -> Void) throws(JSONProblem) {
+    private mutating func object(
+        _ readValue: (inout JSONScanner, JSONStringPlace, NameMark) throws(JSONProblem) -> Void
+    ) throws(JSONProblem) {
         try enter()
+        if depth == 1 { members.reserveCapacity(Self.usualMembers) }
         let first = members.count
         if !take(UInt8(ascii: "}")) {
             repeat {
                 skipBlank()
                 guard let byte = peek() else { throw problem(.endsEarly) }
                 guard byte == UInt8(ascii: "\"") else { throw problem(.unexpectedByte) }
-                let name = try string()
+                let name = try string(), mark = try mark(of: name)
                 skipBlank()
                 guard take(UInt8(ascii: ":")) else { throw problem(position == bytes.count ? .endsEarly : .unexpectedByte) }
                 skipBlank()
                 let start = position
-                try readValue(&self, name)
-                members.append(JSONPlace(name: name, mark: try mark(of: name), value: start..<position))
+                try readValue(&self, name, mark)
+                members.append(JSONPlace(name: name, mark: mark, value: start..<position))
                 skipBlank()
             } while take(UInt8(ascii: ","))
             guard take(UInt8(ascii: "}")) else { throw problem(position == bytes.count ? .endsEarly : .unexpectedByte) }
@@ -189,24 +200,24 @@ struct JSONScanner {
 
     /// Pairs for the few members that objects have; sorted by bytes for many, so that a hostile text costs no quadratic time.
     private func areUnique(from first: Int) throws(JSONProblem) -> Bool {
-        guard members.count - first > 16 else {
-            for index in first..<members.count {
-                for other in first..<index where members[other].mark == members[index].mark {
-                    if try areSame(members[other], members[index]) { return false }
-                }
-            }
-            return true
-        }
+        if members.count - first <= 16, let areUnique = arePairsUnique(from: first) { return areUnique }
         var names: [[UInt8]] = []
         for member in members[first...] { names.append(try unescaped(member.name)) }
         names.sort { $0.lexicographicallyPrecedes($1) }
         return zip(names, names.dropFirst()).allSatisfy { $0 != $1 }
     }
 
-    /// Of two names with one mark.
-    private func areSame(_ one: JSONPlace, _ other: JSONPlace) throws(JSONProblem) -> Bool {
-        if one.mark.isWhole { return true }
-        return try unescaped(one.name) == unescaped(other.name)
+    /// Nil where long names begin in the same way and have escapes: each is to be read once, not once a pair.
+    private func arePairsUnique(from first: Int) -> Bool? {
+        for index in first..<members.count {
+            for other in first..<index where members[other].mark == members[index].mark {
+                let (one, two) = (members[index], members[other])
+                if one.mark.isWhole { return false }
+                if one.name.isEscaped || two.name.isEscaped { return nil }
+                if content(of: one.name).isSame(as: content(of: two.name)) { return false }
+            }
+        }
+        return true
     }
 
     private func mark(of name: JSONStringPlace) throws(JSONProblem) -> NameMark {
@@ -409,5 +420,14 @@ struct JSONScanner {
 
     private func problem(_ reason: JSONProblem.Reason) -> JSONProblem {
         JSONProblem(reason, at: position)
+    }
+}
+
+extension UnsafeRawBufferPointer {
+    /// Whether both are the same bytes.
+    func isSame(as other: UnsafeRawBufferPointer) -> Bool {
+        guard count == other.count else { return false }
+        guard let mine = baseAddress, let theirs = other.baseAddress else { return true }
+        return memcmp(mine, theirs, count) == 0
     }
 }

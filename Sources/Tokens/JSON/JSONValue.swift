@@ -57,6 +57,26 @@ package enum JSONValue: Sendable, Equatable {
         return scalarText?.isIdentical(to: text) ?? false
     }
 
+    /// What lies outside of the value itself, roughly, in bytes.
+    fileprivate var estimatedByteCount: Int {
+        switch self {
+        case .null, .boolean: 0
+        case .number(let number): JSONValue.estimatedByteCount(number.spelling)
+        case .string(let text): JSONValue.estimatedByteCount(text)
+        case .array(let elements):
+            elements.reduce(JSONValue.heapHeader + elements.count * MemoryLayout<JSONValue>.stride) { $0 + $1.estimatedByteCount }
+        case .object(let object): object.estimatedByteCount
+        }
+    }
+
+    /// Bytes of the header of what is allocated.
+    fileprivate static let heapHeader = 32
+
+    /// A string of up to 15 bytes is inside the value.
+    fileprivate static func estimatedByteCount(_ text: String) -> Int {
+        text.utf8.count < 16 ? 0 : heapHeader + text.utf8.count
+    }
+
     /// Strings and names count as equal when their bytes are; numbers when their spelling is.
     package static func == (left: JSONValue, right: JSONValue) -> Bool {
         switch (left, right) {
@@ -102,8 +122,6 @@ package struct JSONNumber: Sendable, Equatable {
 
     /// Nil when it is beyond what a Double can hold.
     package var value: Double? {
-        // Whole numbers of up to 15 digits, as times are, are exact as they are.
-        if spelling.utf8.count <= 15, let integer { return Double(integer) }
         guard let value = Double(spelling), value.isFinite else { return nil }
         return value
     }
@@ -137,6 +155,13 @@ package struct JSONObject: Sendable, Equatable {
     }
 
     package var isEmpty: Bool { members.isEmpty }
+
+    /// What it occupies, roughly, in bytes.
+    package var estimatedByteCount: Int {
+        members.reduce(JSONValue.heapHeader + members.count * MemoryLayout<JSONMember>.stride) {
+            $0 + JSONValue.estimatedByteCount($1.name) + $1.value.estimatedByteCount
+        }
+    }
 
     /// Compares names byte for byte.
     package subscript(name: String) -> JSONValue? {
