@@ -14,7 +14,7 @@ struct JSONScanner {
     private let bytes: UnsafeRawBufferPointer
     private var position = 0
     private var depth = 0
-    /// Members of the objects that are being read, each object's behind those of the one that it is in; in the end those of the whole text, if that is one.
+    /// Members of the objects that are being read, each behind those of the one that it is in; in the end those of the text itself, if it is an object.
     private var members: [JSONPlace] = []
 
     init(_ bytes: UnsafeRawBufferPointer) {
