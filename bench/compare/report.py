@@ -180,7 +180,7 @@ def caption(results):
     if any(subject["added_p99_ms"] for subject in results["subjects"]):
         text += f" Added: p50 and p99 at {settings['rate']:,} requests/s, less the service's own."
     if settings["idle_connections"]:
-        text += f" Memory: resident, idle and, in the first round, with {settings['idle_connections']:,} connections that have been answered once."
+        text += f" Memory: resident, what processes share once; idle and, in the first round, with {settings['idle_connections']:,} connections that have been answered once."
     if results["left_out"]:
         text += f" Left out: {', '.join(results['left_out'])}."
     return text
