@@ -48,6 +48,8 @@ TEST_TARGETS := $(notdir $(wildcard Tests/*Tests))
 # Whole fleets and faults of Redis: one test after the other.
 TEST_GROUPS := Fleet RedisFault
 
+# Tests wait more than they compute; all of a target at once would starve those that watch leases of some seconds.
+test: export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH ?= 8
 test: packages test-packages $(TEST_PYTHON)/ready
 	$(SWIFT) build --build-tests
 	@set -e; for target in $(TEST_TARGETS); do echo "== $$target"; \
