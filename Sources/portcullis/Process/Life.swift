@@ -63,11 +63,15 @@ extension GatewayProcess {
             logger.notice(
                 "Listening",
                 metadata: ["version": "\(Version.text)", "listeners": "\(plan.gateway.listeners.map(\.name).joined(separator: " "))"])
-            ProgramPages.letGoOfStart()
         }
 
         /// Returns after the drain.
         mutating func live(_ events: AsyncStream<Event>) async throws(Failure) {
+            // Not at once: the first requests need some of what the start has needed, and the processor for themselves.
+            async let _: Void = {
+                guard (try? await Task.sleep(for: .milliseconds(500))) != nil else { return }
+                ProgramPages.letGoOfStart()
+            }()
             for await event in events {
                 switch event {
                 case .hangup: await reload(evenIfSame: true)

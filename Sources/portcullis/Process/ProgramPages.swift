@@ -6,7 +6,7 @@ import Glibc
 /// The program's own code and constants in memory.
 enum ProgramPages {
     /// Lets go of those pages of code and constants that were only needed to start, some 10 MiB: whatever is used again is mapped again from the
-    /// system's file cache. Called once, after the start; does nothing where `/proc` is not mounted.
+    /// system's file cache. Called once, some time after the start; does nothing where `/proc` is not mounted.
     ///
     /// Only mappings of files that may be executed and not written, and of which no page was written all the same (`Anonymous`, proc_pid_smaps(5)), as
     /// a debugger's or a tracer's breakpoints are: so that nothing is lost.
@@ -17,21 +17,25 @@ enum ProgramPages {
         var capacity = 0
         defer { free(line) }
         var code: Range<UInt>?
-        while getline(&line, &capacity, maps) > 0, let text = line.map({ String(cString: $0) }) {
-            let fields = text.split(whereSeparator: \.isWhitespace)
-            if let found = range(fields) {
+        while getline(&line, &capacity, maps) > 0, let text = line {
+            if let found = range(text) {
                 code = found
-            } else if fields.count == 3, fields[0] == "Anonymous:" {
-                if fields[1] == "0", let code { madvise(UnsafeMutableRawPointer(bitPattern: code.lowerBound), code.count, MADV_DONTNEED) }
+            } else if strncmp(text, "Anonymous:", 10) == 0 {
+                if strtoul(text + 10, nil, 10) == 0, let code {
+                    madvise(UnsafeMutableRawPointer(bitPattern: code.lowerBound), code.count, MADV_DONTNEED)
+                }
                 code = nil
             }
         }
     }
 
     /// Of a mapping's first line: `7f0000000000-7f0000001000 r-xp 00000000 08:01 1234   /path`. Nil for any other line or mapping.
-    private static func range(_ fields: [Substring]) -> Range<UInt>? {
-        guard fields.count >= 6, fields[1] == "r-xp", fields[5].hasPrefix("/") else { return nil }
-        let ends = fields[0].split(separator: "-").compactMap { UInt($0, radix: 16) }
-        return ends.count == 2 && ends[0] < ends[1] ? ends[0]..<ends[1] : nil
+    private static func range(_ line: UnsafeMutablePointer<CChar>) -> Range<UInt>? {
+        var rest: UnsafeMutablePointer<CChar>?
+        let first = strtoul(line, &rest, 16)
+        guard let dash = rest, dash.pointee == CChar(UInt8(ascii: "-")) else { return nil }
+        let last = strtoul(dash + 1, &rest, 16)
+        guard let rights = rest, strncmp(rights, " r-xp ", 6) == 0, strchr(rights, Int32(UInt8(ascii: "/"))) != nil, first < last else { return nil }
+        return first..<last
     }
 }
