@@ -79,7 +79,7 @@ def told(name, found, code):
         if edge["unconfirmed"]:
             wrong.append(f"{edge['url']} could not be judged after {edge['unconfirmed']} logouts")
     print(f"  {found['logouts']} logouts, answered in {found['logout_ms']['p50']:.1f} ms (median); {during['logouts']} of them while it was broken "
-          f"({during['duration_s']:.1f} s): {(during['logout_ms'] or found['logout_ms'])['max']:.0f} ms at most", flush=True)
+          f"({during['duration_s']:.1f} s): {(during['logout_from_first_try_ms'] or found['logout_from_first_try_ms'])['max']:.0f} ms at most", flush=True)
     if code:
         wrong.append("a logout did not hold")
     if found["abandoned"]:

@@ -118,6 +118,7 @@ struct RevocationCommand: AsyncParsableCommand {
         case .noSession("status_404"): "the admin listener made no session: status_404 (it must be the admin listener, with a token)"
         case .noSession(let reason): "the admin listener made no session: \(reason)"
         case .edgeRefuses(let url, let reason): "\(url) does not let a fresh session in: \(reason) (--path must be a route for sessions)"
+        case .noWebSocket(let url): "\(url) does not answer the request for a WebSocket (--websocket-path must be a route that has one)"
         case .noLogout: "no logout was answered 2xx"
         }
     }

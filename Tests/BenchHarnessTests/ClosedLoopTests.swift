@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Portcullis authors
 
+import Synchronization
 import TestSupport
 import Testing
 
@@ -109,11 +110,11 @@ struct ClosedLoopTests {
     @Test("a target that goes away in the middle is refused from then on, and the run goes on")
     func goesAway() async throws {
         let server = try ScriptedServer()
-        async let running = LoadPlan.simple(server.port, .rate(100), duration: 2000).report()
+        async let running = LoadPlan.simple(server.port, .rate(100), duration: 5000).report()
         try await eventually("some are answered") { server.requests.count >= 50 }
         server.stop()
         let report = try await running
-        #expect(report.requests == 200 && report.ok >= 49)
+        #expect(report.requests == 500 && report.ok >= 49)
         #expect(report.errors.first { $0.name == "refused" }.map { $0.count > 50 } == true, "\(report.errors)")
     }
 
@@ -167,16 +168,32 @@ struct ClosedLoopTests {
         }
     }
 
-    @Test("a stream that is reset is one failed request, and the others of its connection go on")
-    func streamReset() async throws {
+    @Test("a stream that is reset is one failed request, and its connection goes on, whether it has others or not", arguments: [1, 3])
+    func streamReset(streams: Int) async throws {
         let counter = StreamCounter(resetEvery: 10)
         try await withHTTP2Server(nil, counter) { port in
             var plan = try LoadPlan.simple(port, .connections(1), duration: 400)
-            plan.dialer = try .to(port, streams: 3)
+            plan.dialer = try .to(port, streams: streams)
             let report = try await plan.report()
-            #expect(report.errors.map(\.name) == ["reset"] && counter.connections == 1)
+            #expect(report.errors.map(\.name) == ["reset"] && counter.connections == 1 && report.requests > 20)
             #expect(report.errors.first.map { abs($0.count - report.requests / 10) <= 1 } == true, "\(report.errors) of \(report.requests)")
         }
+    }
+
+    @Test("a server that takes connections and never says how many streams it takes is not waited for longer than for an answer")
+    func noSettings() async throws {
+        let connections = Mutex(0)
+        let server = try FakeServer { connection in
+            connections.withLock { $0 += 1 }
+            connection.waitForEnd()
+        }
+        defer { server.stop() }
+        var plan = try LoadPlan.simple(server.port, .connections(1), duration: 400, timeout: 100)
+        plan.dialer = try .to(server.port, streams: 3)
+        await #expect {
+            try await plan.report()
+        } throws: { ($0 as? NothingSent)?.reason == .timeout }
+        #expect(connections.withLock { $0 } > 1)
     }
 
     @Test("a server that speaks TLS and no HTTP/2 is not spoken to in it")

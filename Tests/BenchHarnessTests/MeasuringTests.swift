@@ -41,17 +41,20 @@ struct MeasuringTests {
     func warmup() {
         var recorder = recorder()
         recorder.answer(200, intended: start - 1, at: start + 5_000_000)
-        recorder.fail(.timeout, intended: start - 1)
+        recorder.fail(.timeout, intended: start - 1, isSent: false)
+        recorder.block(intended: start - 1)
         recorder.late(by: 5, intended: start - 1)
-        #expect(recorder.requests == 0 && recorder.latency.totalCount == 0 && recorder.lateness.totalCount == 0)
+        #expect(
+            recorder.requests == 0 && recorder.unsent == 0 && recorder.blocked == 0 && recorder.latency.totalCount == 0
+                && recorder.lateness.totalCount == 0)
     }
 
     @Test("2xx and 3xx are good, all others are errors by their status, and what got no answer by its kind")
     func kinds() {
         var recorder = recorder()
         for status in [200, 204, 302, 404, 503, 503] { recorder.answer(status, intended: start, at: start + 1000) }
-        for kind in [FailureKind.reset, .timeout, .timeout] { recorder.fail(kind, intended: start) }
-        #expect(recorder.requests == 9 && recorder.ok == 3 && recorder.latency.totalCount == 6)
+        for kind in [FailureKind.reset, .timeout, .timeout] { recorder.fail(kind, intended: start, isSent: kind == .reset) }
+        #expect(recorder.requests == 9 && recorder.ok == 3 && recorder.latency.totalCount == 6 && recorder.unsent == 2)
         #expect(recorder.errorCounts.map(\.name) == ["reset", "status_404", "status_503", "timeout"])
         #expect(recorder.errorCounts.map(\.count) == [1, 1, 2, 2])
     }
@@ -61,7 +64,7 @@ struct MeasuringTests {
         var recorder = recorder()
         recorder.answer(200, intended: start + 100, at: start + 2_500_000_000)
         recorder.answer(500, intended: start + 1_999_999_999, at: start + 9_000_000_000)
-        recorder.fail(.reset, intended: start + 2_000_000_000)
+        recorder.fail(.reset, intended: start + 2_000_000_000, isSent: true)
         #expect(recorder.seconds.map(\.requests) == [1, 1, 1] && recorder.seconds.map(\.errors) == [0, 1, 1])
         #expect(abs(Double(recorder.seconds[0].latency.valueAtPercentile(99)) / 2_500_000 - 1) < 0.01)
         // The second answer came when the time was over.

@@ -11,7 +11,9 @@ struct ReportTests {
     private let start: Int64 = 1_000_000_000
 
     /// Two seconds of answers, one error, and one second without any.
-    private func report(_ url: String = "http://127.0.0.1:1/a?access_token=secret", usage: ProcessTree.Usage? = nil) throws -> RunReport {
+    private func report(_ url: String = "http://127.0.0.1:1/a?access_token=secret", usage: ProcessTree.Usage? = nil, unsent: Int = 0) throws
+        -> RunReport
+    {
         let duration: Int64 = 3_000_000_000
         var recorder = Recorder(start: start, end: start + duration)
         for number in 0..<Int64(200) {
@@ -19,7 +21,8 @@ struct ReportTests {
             recorder.late(by: 2000, intended: intended)
             recorder.answer(number == 7 ? 503 : 200, intended: intended, at: intended + 1_000_000 + number * 1000)
         }
-        recorder.fail(.timeout, intended: start + 2_500_000_000)
+        recorder.fail(.timeout, intended: start + 2_500_000_000, isSent: true)
+        for _ in 0..<unsent { recorder.fail(.dropped, intended: start + 2_500_000_000, isSent: false) }
         let dialer = Dialer(
             target: try Target(url), address: try .init(ipAddress: "127.0.0.1", port: 1), tls: nil, streams: nil, connectTimeout: .seconds(1))
         let plan = LoadPlan(dialer: dialer, shapes: [RequestShape(target: "/")], pace: .rate(100), duration: duration)
@@ -49,10 +52,18 @@ struct ReportTests {
         #expect(bytes.last == UInt8(ascii: "\n"))
     }
 
+    @Test("what never left costs the process that is watched nothing, and is told")
+    func unsent() throws {
+        let report = try report(usage: .init(cpuSeconds: 0.402, residentBytes: 4096), unsent: 100)
+        #expect(report.requests == 301 && report.unsent == 100 && report.cpuMicroseconds == 2000)
+        #expect(String(decoding: report.json, as: UTF8.self).contains(#""unsent":100"#))
+        #expect(String(decoding: report.page(command: ["bench"]), as: UTF8.self).contains("never sent"))
+    }
+
     @Test("a report of a run without any answer has no latencies, and says so by null")
     func nothing() throws {
         var recorder = Recorder(start: start, end: start + 1)
-        recorder.fail(.reset, intended: start)
+        recorder.fail(.reset, intended: start, isSent: false)
         let dialer = try Dialer.to(1)
         let plan = LoadPlan(dialer: dialer, shapes: [RequestShape(target: "/")], pace: .connections(3), duration: 1)
         let report = RunReport(LoadResult(recorder: recorder, duration: 1, usage: nil), plan: plan, process: nil)
@@ -74,13 +85,15 @@ struct ReportTests {
     func secrets() throws {
         let report = try report()
         let command = [
-            "/usr/local/bin/portcullis-bench", "run", "--url", "http://h/?t=secret", "--edges", "http://a/?x=secret,http://b/?y=secret", "--during",
-            "curl secret", "--logout-command=secret", "--json", "a b'c", "--token-file", "tokens",
+            "/usr/local/bin/portcullis-bench", "run", "--url", "http://h/?ids=1,2&t=secret", "--edges", "http://a/?x=secret,http://b/?y=secret",
+            "--during", "curl secret", "--logout-command=secret", "--path", "/?k=secret", "--websocket-path=/ws?a,b&k=secret", "--json", "a b'c",
+            "--token-file", "tokens",
         ]
         let page = String(decoding: report.page(command: command), as: UTF8.self)
         #expect(!page.contains("secret") && !String(decoding: report.json, as: UTF8.self).contains("secret") && !page.contains("/usr/local"))
         let shown =
-            "portcullis-bench run --url 'http://h/?…' --edges 'http://a/?…,http://b/?…' --during … --logout-command=… --json 'a b'\\''c' "
+            "portcullis-bench run --url 'http://h/?…' --edges 'http://a/?…,http://b/?…' --during … --logout-command=… --path '/?…' "
+            + "'--websocket-path=/ws?…' --json 'a b'\\''c' "
             + "--token-file tokens"
         #expect(HTML.shown(command).joined(separator: " ") == shown)
     }

@@ -11,7 +11,7 @@ import Testing
 /// Gateways that are nothing but their bookkeeping, with an admin API.
 final class FakeFleet: Sendable {
     /// How one edge learns of a logout.
-    enum Manner: Sendable {
+    enum Manner: Sendable, Equatable {
         /// Before the logout is answered.
         case atOnce
         /// So long after it: what a cache with a time to live does.
@@ -20,9 +20,14 @@ final class FakeFleet: Sendable {
         case never
         /// Nothing is answered any more once the session has ended.
         case falls
+        /// 503 once the session has ended.
+        case troubled
         /// On the connections that the session has, nothing is answered any more; on new ones it is let in.
         case stuckForOld
     }
+
+    /// What becomes of the request for a WebSocket.
+    enum Sockets: Sendable { case opened, refused, ignored, dropped }
 
     private struct State {
         var made = 0
@@ -39,7 +44,7 @@ final class FakeFleet: Sendable {
             switch manner {
             case .atOnce: return false
             case .after(let milliseconds): return ContinuousClock.now < ended + .milliseconds(milliseconds)
-            case .never, .stuckForOld, .falls: return true
+            case .never, .stuckForOld, .falls, .troubled: return true
             }
         }
 
@@ -54,7 +59,7 @@ final class FakeFleet: Sendable {
     /// - Parameters:
     ///   - refusedLogouts: so many are answered with 503 first.
     ///   - letsIn: the status of sessions that are good.
-    init(_ manners: [Manner], refusedLogouts: Int = 0, letsIn: Int = 200, creates: Int = 201, opensWebSockets: Bool = true) throws {
+    init(_ manners: [Manner], refusedLogouts: Int = 0, letsIn: Int = 200, creates: Int = 201, sockets: Sockets = .opened) throws {
         let book = Book()
         self.book = book
         edges = try manners.map { manner in
@@ -69,8 +74,10 @@ final class FakeFleet: Sendable {
                     case .stuckForOld where answered > 0 && book.isEnded(token), .falls where book.isEnded(token): return connection.waitForEnd()
                     default: break
                     }
-                    guard request["Upgrade"].isEmpty || !opensWebSockets else {
+                    guard request["Upgrade"].isEmpty || sockets == .refused else {
+                        if sockets == .ignored { return connection.waitForEnd() }
                         connection.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+                        if sockets == .dropped { return }
                         // A text frame of 300 bytes first, so that the close frame is not what comes first.
                         connection.write([0x81, 126, 1, 44] + [UInt8](repeating: 0x61, count: 300))
                         while book.isLetIn(token, manner), !connection.socket.staysSilentOrEnds() {}
@@ -78,7 +85,8 @@ final class FakeFleet: Sendable {
                         connection.waitForEnd()
                         return
                     }
-                    connection.write("HTTP/1.1 \(isIn ? letsIn : 401) X\r\nContent-Length: 0\r\n\r\n")
+                    let refused = manner == .troubled && book.isEnded(token) ? 503 : 401
+                    connection.write("HTTP/1.1 \(isIn && refused == 401 ? letsIn : refused) X\r\nContent-Length: 0\r\n\r\n")
                 }
             }
         }
@@ -192,10 +200,22 @@ struct RevocationTests {
         var report = try await RevocationRun(silent.plan(logouts: 2, observation: 400)).run()
         #expect(report.isBlind && report.gaps.count == 1 && report.gaps[0].contains("2 of 2 logouts"), "\(report.gaps)")
 
-        let plain = try FakeFleet([.atOnce], opensWebSockets: false)
+        let troubled = try FakeFleet([.troubled])
+        defer { troubled.stop() }
+        report = try await RevocationRun(troubled.plan(logouts: 2, observation: 400)).run()
+        #expect(report.isBlind && report.gaps.count == 1 && report.gaps[0].contains("2 of 2 logouts"), "\(report.gaps)")
+        let edges = try #require(try members(report)["edges"] as? [[String: Any]])
+        #expect(edges[0]["last_2xx_ms"] is NSNull, "nobody knows whether there would have been another")
+
+        for sockets in [FakeFleet.Sockets.refused, .dropped] {
+            let fleet = try FakeFleet([.atOnce], sockets: sockets)
+            defer { fleet.stop() }
+            report = try await RevocationRun(fleet.plan(logouts: 2, webSockets: true)).run()
+            #expect(report.late == 0 && report.isBlind && report.gaps.count == 1 && report.gaps[0].contains("2 of 2 WebSockets"), "\(report.gaps)")
+        }
+
+        let plain = try FakeFleet([.atOnce], sockets: .refused)
         defer { plain.stop() }
-        report = try await RevocationRun(plain.plan(logouts: 2, webSockets: true)).run()
-        #expect(report.late == 0 && report.isBlind && report.gaps.count == 1 && report.gaps[0].contains("2 of 2 WebSockets"), "\(report.gaps)")
 
         report = try await RevocationRun(plain.plan(logouts: 2)).run()
         #expect(!report.isBlind && report.gaps.isEmpty, "\(report.gaps)")
@@ -227,6 +247,9 @@ struct RevocationTests {
         let json = try members(report)
         #expect(report.logouts == 2 && report.late == 0 && fleet.logoutCalls == 5)
         #expect(json["logout_errors"] as? [String: Int] == ["status_503": 3])
+        // What a user has waited for is told, too.
+        let whole = try #require(json["logout_from_first_try_ms"] as? [String: Double])
+        #expect(whole["max"].map { $0 >= 3 * Double(RevocationPlan.pause) / 1e6 } == true, "\(whole)")
     }
 
     @Test("the end of a session's WebSockets is measured, and one that stays open is told")
@@ -256,6 +279,13 @@ struct RevocationTests {
         plan.patience = 300_000_000
         let url = plan.edges[0].target.shown
         await #expect(throws: RevocationObstacle.edgeRefuses(url: url, "status_404")) { try await RevocationRun(plan).run() }
+
+        let mute = try FakeFleet([.atOnce], sockets: .ignored)
+        defer { mute.stop() }
+        plan = try mute.plan(logouts: 2, webSockets: true)
+        plan.patience = 500_000_000
+        let socket = plan.edges[0].target.shown
+        await #expect(throws: RevocationObstacle.noWebSocket(url: socket)) { try await RevocationRun(plan).run() }
     }
 
     @Test("sessions of a file are logged out by a command, which has session, user and token in its environment and no other place")

@@ -29,7 +29,8 @@ final class HTTP2Link: Link, ChannelInboundHandler {
     private var streams: [HTTP2StreamID: Stream] = [:]
     private var nextStream = HTTP2StreamID(1)
     private var context: ChannelHandlerContext?
-    private var isOpen = false
+    /// When it could be written to; nil before.
+    private var openedAt: Int64?
     /// The owner knows that it is open.
     private var isAnnounced = false
     /// Requests at a time that the other side allows (RFC 9113 §6.5.2).
@@ -73,8 +74,8 @@ final class HTTP2Link: Link, ChannelInboundHandler {
     }
 
     func opened() {
-        guard !isOpen, !isGone else { return }
-        isOpen = true
+        guard openedAt == nil, !isGone else { return }
+        openedAt = BenchClock.now()
         // The codec has sent the settings; the window of the connection is no setting (RFC 9113 §6.9.2).
         write(.rootStream, .windowUpdate(windowSizeIncrement: Self.connectionWindow))
         context?.flush()
@@ -83,7 +84,7 @@ final class HTTP2Link: Link, ChannelInboundHandler {
     }
 
     private func announce() {
-        guard isOpen, !isAnnounced, !isGone else { return }
+        guard openedAt != nil, !isAnnounced, !isGone else { return }
         isAnnounced = true
         owner.linkOpened(self)
     }
@@ -95,7 +96,7 @@ final class HTTP2Link: Link, ChannelInboundHandler {
     }
 
     func openingFailed(_ kind: FailureKind) {
-        guard !isOpen, !isGone else { return }
+        guard openedAt == nil, !isGone else { return }
         isGone = true
         context?.close(promise: nil)
         owner.linkGone(self, kind)
@@ -187,6 +188,8 @@ final class HTTP2Link: Link, ChannelInboundHandler {
     // MARK: The end
 
     func expire(intendedBefore limit: Int64) {
+        // Its settings are waited for no longer than an answer.
+        if !isAnnounced, let openedAt, openedAt < limit { return close(.timeout) }
         for (id, stream) in streams where stream.flight.intended < limit {
             write(id, .rstStream(.cancel))
             flush()

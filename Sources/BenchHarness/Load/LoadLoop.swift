@@ -99,8 +99,9 @@ final class LoadLoop: LinkOwner {
         if waiting.isEmpty, let link = freeLink() {
             send(arrival, on: link)
         } else if waiting.count >= plan.waitingLimit {
-            recorder.fail(.dropped, intended: arrival.intended)
+            recorder.fail(.dropped, intended: arrival.intended, isSent: false)
         } else {
+            if links.count >= linkLimit { recorder.block(intended: arrival.intended) }
             waiting.append(arrival)
             openMissing()
         }
@@ -171,7 +172,9 @@ final class LoadLoop: LinkOwner {
 
     func link(_ link: any Link, failed flight: Flight, _ kind: FailureKind) {
         inFlight -= 1
-        recorder.fail(kind, intended: flight.intended)
+        recorder.fail(kind, intended: flight.intended, isSent: true)
+        // A stream may end alone: its connection goes on.
+        use(link, since: BenchClock.now())
         endIfDone()
     }
 
@@ -184,9 +187,9 @@ final class LoadLoop: LinkOwner {
             openingFailure = kind
             // Each attempt was for one of those that wait.
             if schedule != nil, let arrival = waiting.popFirst() {
-                recorder.fail(kind, intended: arrival.intended)
+                recorder.fail(kind, intended: arrival.intended, isSent: false)
             } else if schedule == nil {
-                recorder.fail(kind, intended: BenchClock.now())
+                recorder.fail(kind, intended: BenchClock.now(), isSent: false)
             }
         }
         // A closed loop whose connections fail at once would do nothing but that: the next sweep opens them again.
@@ -203,7 +206,7 @@ final class LoadLoop: LinkOwner {
         let limit = now - plan.timeout
         while let arrival = waiting.first, arrival.intended < limit {
             _ = waiting.popFirst()
-            recorder.fail(.timeout, intended: arrival.intended)
+            recorder.fail(.timeout, intended: arrival.intended, isSent: false)
         }
         for link in Array(links.values) { link.expire(intendedBefore: limit) }
         if now >= end, schedule == nil { phase = .draining }
@@ -228,7 +231,7 @@ final class LoadLoop: LinkOwner {
     /// Gives up what is under way and what waits.
     func stop() {
         phase = .draining
-        while let arrival = waiting.popFirst() { recorder.fail(.timeout, intended: arrival.intended) }
+        while let arrival = waiting.popFirst() { recorder.fail(.timeout, intended: arrival.intended, isSent: false) }
         for link in Array(links.values) { link.close(.timeout) }
         endIfDone()
     }

@@ -27,6 +27,10 @@ package struct Recorder: Sendable {
     private(set) var answersInTime = 0
     /// By status.
     private(set) var refusals = [Int](repeating: 0, count: 600)
+    /// Failures of requests that never left.
+    private(set) var unsent = 0
+    /// Requests that found all connections there may be in use, and none of them free.
+    private(set) var blocked = 0
     /// By `FailureKind`.
     private(set) var failures = [Int](repeating: 0, count: FailureKind.allCases.count)
     private(set) var seconds: [Second] = []
@@ -67,12 +71,18 @@ package struct Recorder: Sendable {
         seconds[second].latency.record(time / 1000)
     }
 
-    mutating func fail(_ kind: FailureKind, intended: Int64) {
+    /// - Parameter isSent: whether the request had left.
+    mutating func fail(_ kind: FailureKind, intended: Int64, isSent: Bool) {
         guard intended >= start else { return }
+        if !isSent { unsent += 1 }
         failures[kind.rawValue] += 1
         let second = second(intended)
         seconds[second].requests += 1
         seconds[second].errors += 1
+    }
+
+    mutating func block(intended: Int64) {
+        if intended >= start { blocked += 1 }
     }
 
     mutating func late(by time: Int64, intended: Int64) {
@@ -92,6 +102,8 @@ package struct Recorder: Sendable {
         latenessSum += other.latenessSum
         ok += other.ok
         answersInTime += other.answersInTime
+        unsent += other.unsent
+        blocked += other.blocked
         for index in refusals.indices { refusals[index] += other.refusals[index] }
         for index in failures.indices { failures[index] += other.failures[index] }
         for index in seconds.indices {

@@ -92,7 +92,9 @@ struct HTML {
             if ["--logout-command", "--during"].contains(command[place - 1]) { return "…" }
             for option in ["--logout-command=", "--during="] where word.hasPrefix(option) { return option + "…" }
             // Several URLs may stand in one word.
-            let shown = word.contains("://") ? word.split(separator: ",").map { Target.withoutQuery(String($0)) }.joined(separator: ",") : word
+            let isList = command[place - 1] == "--edges" || word.hasPrefix("--edges=")
+            let parts = isList ? word.split(separator: ",", omittingEmptySubsequences: false) : [Substring(word)]
+            let shown = parts.map { Target.withoutQuery(String($0)) }.joined(separator: ",")
             let isPlain = shown.utf8.allSatisfy { $0 &- 0x30 < 10 || ($0 | 0x20) &- UInt8(ascii: "a") < 26 || "-._/:,=@%+".utf8.contains($0) }
             return isPlain && !shown.isEmpty ? shown : "'\(shown.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''"))'"
         }

@@ -25,9 +25,11 @@ package struct RevocationReport: Sendable {
         var gaps: [String] = []
         for (url, edge) in zip(edges, tally.edges) {
             if edge.unconfirmed > 0 {
-                gaps.append("after \(edge.unconfirmed) of \(logouts) logouts \(url) answered nothing for too long to be judged")
+                gaps.append("after \(edge.unconfirmed) of \(logouts) logouts \(url) answered nothing, or 5xx, for too long to be judged")
             }
-            if edge.refusedSockets > 0 { gaps.append("\(edge.refusedSockets) of \(logouts) WebSockets were not opened by \(url)") }
+            if edge.refusedSockets > 0 {
+                gaps.append("\(edge.refusedSockets) of \(logouts) WebSockets were not open at \(url) when their session was logged out")
+            }
         }
         if tally.abandoned > 0 { gaps.append("\(tally.abandoned) sessions were not let in or logged out in time") }
         if logoutsDuring == 0 { gaps.append("no logout was sent while the command of --during ran") }
@@ -35,11 +37,11 @@ package struct RevocationReport: Sendable {
     }
     /// Of some edge nothing at all is known of what was asked for.
     package var isBlind: Bool {
-        logouts > 0 && tally.edges.contains { $0.unconfirmed == logouts && $0.late == 0 || $0.refusedSockets == logouts }
+        logouts == 0 || tally.edges.contains { $0.unconfirmed == logouts && $0.late == 0 || $0.refusedSockets == logouts }
     }
     /// What the command that was started in the middle ended with; nil where there was none.
     package var commandExitCode: Int32? { tally.during?.exitCode }
-    /// Logouts that were sent while it ran; nil where there was none.
+    /// Logouts that were first tried while it ran; nil where there was none.
     private var logoutsDuring: Int? { tally.during?.logoutTimes.count }
 
     /// One JSON object, in UTF-8, with a line end.
@@ -48,6 +50,7 @@ package struct RevocationReport: Sendable {
             writer.member("logouts", logouts)
             writer.member("late_2xx", late)
             writer.member("logout_ms", Summary(tally.logoutTimes))
+            writer.member("logout_from_first_try_ms", Summary(tally.wholeLogoutTimes))
             writer.member("logout_errors", counts: tally.logoutErrors)
             writer.member("abandoned", tally.abandoned)
             if let during = tally.during {
@@ -58,6 +61,7 @@ package struct RevocationReport: Sendable {
                 writer.member("exit_code", during.exitCode)
                 writer.member("logouts", during.logoutTimes.count)
                 writer.member("logout_ms", Summary(during.logoutTimes))
+                writer.member("logout_from_first_try_ms", Summary(during.wholeLogoutTimes))
                 writer.endObject()
             }
             writer.name("edges")
@@ -94,7 +98,12 @@ package struct RevocationReport: Sendable {
         html.paragraph("\(logouts) logouts, \(edges.count) edges: \(late) requests that were sent after the logout's answer got a 2xx.")
         html.table(
             "milliseconds",
-            of: [("logout", Summary(tally.logoutTimes)), ("sent while the command ran", tally.during.flatMap { Summary($0.logoutTimes) })])
+            of: [
+                ("logout, the attempt that was answered 2xx", Summary(tally.logoutTimes)),
+                ("from its first attempt", Summary(tally.wholeLogoutTimes)),
+                ("first tried while the command ran", tally.during.flatMap { Summary($0.logoutTimes) }),
+                ("from its first attempt", tally.during.flatMap { Summary($0.wholeLogoutTimes) }),
+            ])
         html.heading("From the logout's answer to the sending of the last request that got a 2xx")
         html.table("milliseconds", of: zip(edges, tally.edges).map { ($0, Summary($1.lastGood)) })
         html.plot(distribution("Last 2xx of each logout, in order", zip(edges, tally.edges).map { ($0, $1.lastGood) }, "ms after the answer"))
@@ -103,18 +112,18 @@ package struct RevocationReport: Sendable {
             html.table("milliseconds", of: zip(edges, tally.edges).map { ($0, Summary($1.cuts)) })
             html.plot(distribution("End of each WebSocket, in order", zip(edges, tally.edges).map { ($0, $1.cuts) }, "ms after the answer"))
         }
-        html.plot(distribution("Time of each logout, in order", [("logout", tally.logoutTimes)], "ms"))
+        html.plot(distribution("Time of each logout from its first attempt, in order", [("logout", tally.wholeLogoutTimes)], "ms"))
         html.heading("Figures")
         html.table(
-            ["edge", "requests", "late 2xx", "unconfirmed"] + (hasWebSockets ? ["WebSockets still open", "never opened"] : []),
+            ["edge", "requests", "late 2xx", "unconfirmed"] + (hasWebSockets ? ["WebSockets still open", "not open at the logout"] : []),
             zip(edges, tally.edges).map { url, edge in
                 [url, "\(edge.requests)", "\(edge.late)", "\(edge.unconfirmed)"]
                     + (hasWebSockets ? ["\(edge.openSockets)", "\(edge.refusedSockets)"] : [])
             })
         html.table(["what else was answered", "", ""], otherAnswers)
         html.paragraph(
-            "Negative times are before the logout's answer. Unconfirmed are logouts after which an edge answered nothing for so long that "
-                + "a late 2xx would not have been seen.")
+            "Negative times are before the logout's answer. Unconfirmed are logouts after which an edge answered nothing, or 5xx, for so long that "
+                + "a late 2xx would not have been seen; they are in no row above.")
         return html.page(title: "Revocation on \(edges.count) edges", command: command)
     }
 

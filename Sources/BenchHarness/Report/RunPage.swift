@@ -21,6 +21,8 @@ extension RunReport {
         var rows = [
             ["requests", "\(requests)"], ["answered 2xx or 3xx", "\(ok)"], ["answers a second", decimalText(requestsPerSecond, digits: 1)],
         ]
+        if unsent > 0 { rows.append(["of the requests, never sent", "\(unsent)"]) }
+        if blocked > 0 { rows.append(["requests that found all connections in use (--max-connections)", "\(blocked)"]) }
         rows += errors.map { ["error: \($0.name)", "\($0.count)"] }
         if let process {
             rows.append(["process \(process.id): CPU time", "\(decimalText(process.usage.cpuSeconds, digits: 2)) s"])
@@ -30,7 +32,8 @@ extension RunReport {
         html.table(["", ""], rows)
         html.paragraph(
             "Latency counts from the time at which a request should have been sent to its whole answer, whatever its status. "
-                + "Lateness is how long after that time the harness sent it, or found no free connection: its own fault.")
+                + "Lateness is how long after that time the harness turned to it: its own fault. In a closed loop an answer that waits to be read "
+                + "is in the latency alone, and opening a connection is in neither.")
         return html.page(title: "Latency of \(url)", command: command)
     }
 

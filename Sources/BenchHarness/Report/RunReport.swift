@@ -21,6 +21,10 @@ package struct RunReport: Sendable {
     package let durationSeconds: Double
     package let requests: Int
     package let ok: Int
+    /// Of all requests, those that never left.
+    package let unsent: Int
+    /// Requests that found all connections there may be in use.
+    package let blocked: Int
     package let requestsPerSecond: Double
     package let errors: [(name: String, count: Int)]
     package let latency: Summary?
@@ -38,6 +42,8 @@ package struct RunReport: Sendable {
         durationSeconds = Double(result.duration) / 1e9
         requests = recorder.requests
         ok = recorder.ok
+        unsent = recorder.unsent
+        blocked = recorder.blocked
         requestsPerSecond = Double(recorder.answersInTime) / durationSeconds
         errors = recorder.errorCounts
         let latencies = Ranking(recorder.latency), latenesses = Ranking(recorder.lateness)
@@ -80,6 +86,9 @@ package struct RunReport: Sendable {
             writer.member("requests", requests)
             writer.member("ok", ok)
             writer.member("requests_per_second", rounded: requestsPerSecond, digits: 2)
+            // More than the contract has, and only where it occurred.
+            if unsent > 0 { writer.member("unsent", unsent) }
+            if blocked > 0 { writer.member("blocked", blocked) }
             writer.name("errors")
             writer.beginObject()
             for error in errors { writer.member(error.name, error.count) }
@@ -110,9 +119,9 @@ package struct RunReport: Sendable {
         } + [UInt8(ascii: "\n")]
     }
 
-    /// Of the process that was watched; nil where there were no requests.
+    /// Of the process that was watched, for each request that left; nil where there were none.
     var cpuMicroseconds: Double? {
-        guard let process, requests > 0 else { return nil }
-        return process.usage.cpuSeconds * 1e6 / Double(requests)
+        guard let process, requests > unsent else { return nil }
+        return process.usage.cpuSeconds * 1e6 / Double(requests - unsent)
     }
 }

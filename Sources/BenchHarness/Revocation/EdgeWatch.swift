@@ -14,8 +14,8 @@ final class EdgeWatch: LinkOwner {
         var good = 0
         /// When the last request was sent that got a 2xx.
         var lastGood: Int64?
-        /// When the last request was sent that was answered at all.
-        var lastAnswered: Int64 = .min
+        /// When the last request was sent whose answer tells what the edge thinks of the session.
+        var lastJudged: Int64 = .min
         /// 2xx to requests that were sent after the logout's answer.
         var late = 0
         /// By status or kind: what did not get a 2xx before the logout was sent.
@@ -86,7 +86,8 @@ final class EdgeWatch: LinkOwner {
 
     func link(_ link: any Link, answered flight: Flight, status: Int, at now: Int64) {
         guard !isStopped else { return }
-        record.lastAnswered = max(record.lastAnswered, flight.intended)
+        // An edge that is in trouble, or too busy, refuses everybody: that does not tell what it will do afterwards.
+        if status < 500, status != 408, status != 429 { record.lastJudged = max(record.lastJudged, flight.intended) }
         if 200..<300 ~= status {
             record.lastGood = max(record.lastGood ?? .min, flight.intended)
             if let loggedOutAt, flight.intended > loggedOutAt { record.late += 1 } else { record.good += 1 }
@@ -94,6 +95,10 @@ final class EdgeWatch: LinkOwner {
             note("status_\(status)", sentAt: flight.intended)
         }
         changed()
+        sendNext(link, after: flight, at: now)
+    }
+
+    private func sendNext(_ link: any Link, after flight: Flight, at now: Int64) {
         guard link !== probe else { return link.close(.reset) }
         let next = flight.intended + interval
         if next > now { wake(at: next) { self.send(self.link) } } else { send(link) }
@@ -102,6 +107,8 @@ final class EdgeWatch: LinkOwner {
     func link(_ link: any Link, failed flight: Flight, _ kind: FailureKind) {
         guard !isStopped else { return }
         note(kind.name, sentAt: flight.intended)
+        // A stream may end alone: its connection goes on.
+        if link.freeSlots > 0 { sendNext(link, after: flight, at: BenchClock.now()) }
     }
 
     /// Between the logout and its answer either is right.

@@ -10,6 +10,8 @@ package enum RevocationObstacle: Error, Sendable, Equatable {
     case noSession(String)
     /// An edge gave a fresh session no 2xx; with what it gave most.
     case edgeRefuses(url: String, String)
+    /// An edge never answered the request for a WebSocket.
+    case noWebSocket(url: String)
     /// No logout was ever answered 2xx.
     case noLogout
 }
@@ -66,7 +68,7 @@ private final class RevocationLoop {
     /// When the command was started, and its end; nil before.
     private var commandStart: Int64?
     private var commandEnd: (time: Int64, exitCode: Int32)?
-    private var logouts: [(sent: Int64, answered: Int64)] = []
+    private var logouts: [Trial.Logout] = []
     /// Some session has been in use on every edge.
     private var hasBegun = false
     private var isOver = false
@@ -150,10 +152,11 @@ private final class RevocationLoop {
 
     private var during: RevocationTally.During? {
         guard let start = commandStart, let end = commandEnd else { return nil }
-        let inside = logouts.filter { start...end.time ~= $0.sent }
+        let inside = logouts.filter { start...end.time ~= $0.wanted }
         return .init(
             startSeconds: Double(start - began) / 1e9, seconds: Double(end.time - start) / 1e9, exitCode: end.exitCode,
-            logoutTimes: inside.map { Double($0.answered - $0.sent) / 1e6 })
+            logoutTimes: inside.map { Double($0.answered - $0.sent) / 1e6 },
+            wholeLogoutTimes: inside.map { Double($0.answered - $0.wanted) / 1e6 })
     }
 
     private func sweep() {

@@ -14,18 +14,27 @@ import NIOPosix
 final class Trial {
     enum Phase { case making, warming, held, loggingOut, watching, done }
 
+    /// Times are nanoseconds of `BenchClock`.
+    struct Logout {
+        /// Of the first attempt.
+        var wanted: Int64
+        /// Of the one that was answered 2xx.
+        var sent: Int64
+        var answered: Int64
+    }
+
     /// What became of it.
     struct Outcome {
         struct Edge {
             var record: EdgeWatch.Record
-            /// Whether it answered something that was sent so long after the logout that a late 2xx would have been seen.
+            /// Whether it judged something that was sent so long after the logout that a late 2xx would have been seen.
             var isConfirmed: Bool
             /// Nil: there was none, or it never opened.
             var webSocket: WebSocketLink.State?
         }
 
-        /// When the logout was sent that was answered 2xx, and when that answer had come; nil where none was.
-        var logout: (sent: Int64, answered: Int64)?
+        /// Nil where none was answered 2xx.
+        var logout: Logout?
         var edges: [Edge]
         /// Of the first session: why it is no use to go on.
         var obstacle: RevocationObstacle?
@@ -44,7 +53,8 @@ final class Trial {
     private var watches: [EdgeWatch] = []
     private var sockets: [WebSocketLink] = []
     private var call: AdminCall?
-    private var logout: (sent: Int64, answered: Int64)?
+    private var wantedAt: Int64?
+    private var logout: Logout?
     private var makingFailure = ""
     private var isCalling = false
 
@@ -145,6 +155,7 @@ final class Trial {
     private func logOut() {
         guard phase != .done, let session else { return }
         phase = .loggingOut
+        wantedAt = wantedAt ?? BenchClock.now()
         switch plan.logout {
         case .admin(let dialer, let token):
             call = AdminCall(dialer, token: token, .endSession(session), on: eventLoop, sending: { [self] in logoutLeaves() }) { [self] outcome in
@@ -178,7 +189,7 @@ final class Trial {
 
     private func loggedOut(sent: Int64, answered: Int64) {
         guard phase == .loggingOut else { return }
-        logout = (sent, answered)
+        logout = Logout(wanted: wantedAt ?? sent, sent: sent, answered: answered)
         phase = .watching
         for watch in watches { watch.loggedOut(at: answered) }
     }
@@ -189,7 +200,7 @@ final class Trial {
         watches.enumerated().map { place, watch in
             let settled = max(logout?.answered ?? .max - plan.settling, watch.record.late > 0 ? watch.record.lastGood ?? 0 : 0) + plan.settling
             return Outcome.Edge(
-                record: watch.record, isConfirmed: watch.record.lastAnswered >= settled, webSocket: sockets.isEmpty ? nil : sockets[place].state)
+                record: watch.record, isConfirmed: watch.record.lastJudged >= settled, webSocket: sockets.isEmpty ? nil : sockets[place].state)
         }
     }
 
@@ -210,6 +221,7 @@ final class Trial {
                 let reason = watch.record.errors.max { $0.value < $1.value }?.key ?? "nothing"
                 return .edgeRefuses(url: edge.target.shown, reason)
             }
+            for (edge, socket) in zip(plan.edges, sockets) where socket.state == .opening { return .noWebSocket(url: edge.target.shown) }
             return nil
         case .loggingOut: return .noLogout
         case .held, .watching, .done: return nil
