@@ -29,16 +29,18 @@ struct RedisFaultWorld {
     ///   - port: where the gateways find Redis.
     ///   - store: further keys of `store.redis`.
     ///   - staleness: `revocation.max_staleness`.
+    ///   - workers: event loops of each gateway; each has a connection of its own to Redis.
     static func run(
-        port: Int, store: String = "", staleness: String = "1s", isolation: isolated (any Actor)? = #isolation,
+        port: Int, store: String = "", staleness: String = "1s", workers: Int = 2, isolation: isolated (any Actor)? = #isolation,
         _ body: (RedisFaultWorld) async throws -> Void
     ) async throws {
-        try await run(store: "addresses: [\"127.0.0.1:\(port)\"], \(store)", staleness: staleness, body)
+        try await run(store: "addresses: [\"127.0.0.1:\(port)\"], \(store)", staleness: staleness, workers: workers, body)
     }
 
     /// - Parameter store: `store.redis`.
     static func run(
-        store: String, staleness: String = "1s", isolation: isolated (any Actor)? = #isolation, _ body: (RedisFaultWorld) async throws -> Void
+        store: String, staleness: String = "1s", workers: Int = 2, isolation: isolated (any Actor)? = #isolation,
+        _ body: (RedisFaultWorld) async throws -> Void
     ) async throws {
         let upstream = try FakeServer.echo()
         defer { upstream.stop() }
@@ -46,6 +48,7 @@ struct RedisFaultWorld {
             var setup = GatewaySetup(upstream: upstream.port)
             setup["store"] = "{kind: redis, redis: {\(store)}}"
             setup["revocation"] = "{mode: \(mode), max_staleness: \(staleness)}"
+            setup["workers"] = "\(workers)"
             setup["issuers"] = IdentityProvider.issuers(sessions: "unchecked", backchannel: false)
             return setup
         }
