@@ -38,10 +38,17 @@ struct RedisFaultFailoverTests {
 
     @Test("a primary that only its gateway still reaches takes no writes, confirms nobody, and brings no session back when it is reached again")
     func splitBrain() async throws {
+        for _ in 1...3 where try await isSplitAndMended() { return }
+        Issue.record("the Sentinels went back to the old primary each time")
+    }
+
+    /// False where the Sentinels went back to the old primary, as they may when the machine stands still for a moment: what it never got is lost then,
+    /// by Redis and not by a gateway.
+    private func isSplitAndMended() async throws -> Bool {
         let upstream = try FakeServer.echo()
         defer { upstream.stop() }
         let options = ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "1"]
-        try await withSentinelRedis(options, password: "word", observers: true) { redis in
+        return try await withSentinelRedis(options, password: "word", observers: true) { redis in
             let old = try #require(try redis.primary())
             var setup = GatewaySetup(upstream: upstream.port)
             setup["revocation"] = nil
@@ -49,7 +56,7 @@ struct RedisFaultFailoverTests {
             var cutOff = setup
             // It hears no Sentinel, and holds on to the primary that it knows.
             cutOff["store"] = GatewaySetup.store(old, "password: word")
-            try await withGateway(setup) { here in
+            return try await withGateway(setup) { here in
                 try await withGateway(cutOff, sibling: here) { there in
                     let stays = try await here.eventuallyLogin("laptop"), leaves = try await here.eventuallyLogin("phone")
                     for gateway in [here, there] {
@@ -71,12 +78,14 @@ struct RedisFaultFailoverTests {
 
                     try redis.letIn(to: old)
                     try await redis.waitUntilWhole()
-                    for gateway in [here, there] {
-                        for _ in 1...5 { #expect(try gateway.get("/", token: leaves.access).status != 200) }
+                    guard try redis.primary()?.port != old.port else { return false }
+                    for (name, gateway) in [("here", here), ("there", there)] {
+                        for _ in 1...5 { #expect(try gateway.get("/", token: leaves.access).status != 200, "\(name)") }
                     }
                     try await eventually("still active") { try here.get("/", token: stays.access).status == 200 }
                     #expect(try here.get("/", token: leaves.access).code == "session_revoked")
                     #expect(try old.command("SISMEMBER", "portcullis:sessions:{alice}", leaves.session) == .integer(0), "it has been told")
+                    return true
                 }
             }
         }
