@@ -95,9 +95,13 @@ struct RedisFaultFailoverTests {
     func clusterNode() async throws {
         try await withClusterRedis(spares: 1, ["--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0"]) { cluster in
             let victim = try cluster.owner(of: "portcullis:sessions:{alice}"), replica = cluster.servers[3]
-            try await eventually("it has a replica", within: .seconds(30)) {
-                try replica.command("CLUSTER", "REPLICATE", victim.command("CLUSTER", "MYID").text ?? "")
-                return try replica.command("INFO", "replication").text?.contains("master_link_status:up") == true
+            // Once: each time that it is told to, it begins anew.
+            let id = try #require(try victim.command("CLUSTER", "MYID").text)
+            try await eventually("it knows its primary", within: .seconds(30)) {
+                try replica.command("CLUSTER", "REPLICATE", id) == .text("OK")
+            }
+            try await eventually("it is a replica", within: .seconds(30)) {
+                try replica.command("INFO", "replication").text?.contains("master_link_status:up") == true
             }
             // Long ones: on a machine that stands still for a moment a short lease would end for everybody.
             let store = "mode: cluster, command_timeout: 3s, addresses: [\"\(cluster.servers[0].address)\", \"\(replica.address)\"]"
