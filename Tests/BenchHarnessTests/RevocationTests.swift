@@ -221,6 +221,11 @@ struct RevocationTests {
         #expect(!report.isBlind && report.gaps.isEmpty, "\(report.gaps)")
     }
 
+    @Test("a run without a logout has measured nothing")
+    func noLogouts() {
+        #expect(RevocationReport(RevocationTally(edges: 1), edges: ["http://127.0.0.1:1/"], hasWebSockets: false).isBlind)
+    }
+
     @Test("half of the logouts are made before the command, then as many as there are sessions at a time while it runs")
     func during() async throws {
         let fleet = try FakeFleet([.atOnce, .atOnce])

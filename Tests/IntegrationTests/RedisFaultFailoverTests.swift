@@ -74,7 +74,7 @@ struct RedisFaultFailoverTests {
                     }
                     let refused = try there.call("POST", "/auth/logout", token: stays.access)
                     #expect(refused.status == 503 && refused.code == "store_unavailable" && refused["Set-Cookie"].isEmpty)
-                    try await eventually("active here") { try here.get("/", token: stays.access).status == 200 }
+                    #expect(try here.get("/", token: stays.access).status == 200)
 
                     try redis.letIn(to: old)
                     try await redis.waitUntilWhole()
@@ -103,9 +103,7 @@ struct RedisFaultFailoverTests {
             try await eventually("it is a replica", within: .seconds(30)) {
                 try replica.command("INFO", "replication").text?.contains("master_link_status:up") == true
             }
-            // Long ones: on a machine that stands still for a moment a short lease would end for everybody.
-            let store = "mode: cluster, command_timeout: 3s, addresses: [\"\(cluster.servers[0].address)\", \"\(replica.address)\"]"
-            try await RedisFaultWorld.run(store: store, staleness: "5s") { world in
+            try await RedisFaultWorld.run(store: "mode: cluster, addresses: [\"\(cluster.servers[0].address)\", \"\(replica.address)\"]") { world in
                 let others = try others(than: victim, in: cluster, world.sides[0].gateway)
                 let loads = world.sides.flatMap { side in others.map { RequestLoad(port: side.gateway.port, connections: 1, token: $0) } }
                 do {

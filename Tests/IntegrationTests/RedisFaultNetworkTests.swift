@@ -22,7 +22,7 @@ struct RedisFaultNetworkTests {
         for side in world.sides {
             for load in [side.active, side.revoked] {
                 let longest = try #require(load.quantile(1, 503, "store_unavailable"), sourceLocation: location)
-                #expect(longest < .seconds(5), "\(side.mode)", sourceLocation: location)
+                #expect(longest < .seconds(2), "\(side.mode)", sourceLocation: location)
             }
         }
     }

@@ -64,11 +64,7 @@ struct RedisOutageTests {
             redis.resume()
             try await load.more(50, 200)
             try await eventually("the logout is taken") { try gateway.call("POST", "/auth/logout", token: tablet.access).status == 204 }
-            try await eventually("it is refused") {
-                let answer = try gateway.get("/orders", token: tablet.access)
-                #expect(answer.status != 200)
-                return answer.code == "session_revoked"
-            }
+            #expect(try gateway.get("/orders", token: tablet.access).code == "session_revoked")
         }
     }
 

@@ -72,11 +72,11 @@ struct TimeoutTests {
         let upstream = try FakeServer.webSocketEcho()
         defer { upstream.stop() }
         var setup = GatewaySetup(upstream: upstream.port)
-        setup["limits"] = "{stream_idle_timeout: 4s}"
+        setup["limits"] = "{stream_idle_timeout: 1s}"
         try await withGateway(setup) { gateway in
             let login = try gateway.login()
             let peer = try WebSocketPeer(gateway, token: login.access)
-            let clock = ContinuousClock(), end = clock.now + .seconds(6)
+            let clock = ContinuousClock(), end = clock.now + .seconds(3)
             while clock.now < end { try #require(peer.echoes("still here")) }
             #expect(peer.closeCode() == nil, "it is cut")
             try await eventually("the upstream's side is closed") { upstream.openConnections == 0 }

@@ -25,7 +25,7 @@ package struct RevocationReport: Sendable {
         var gaps: [String] = []
         for (url, edge) in zip(edges, tally.edges) {
             if edge.unconfirmed > 0 {
-                gaps.append("after \(edge.unconfirmed) of \(logouts) logouts \(url) answered nothing, or 5xx, for too long to be judged")
+                gaps.append("after \(edge.unconfirmed) of \(logouts) logouts \(url) answered nothing, or 408, 429 or 5xx, for too long to be judged")
             }
             if edge.refusedSockets > 0 {
                 gaps.append("\(edge.refusedSockets) of \(logouts) WebSockets were not open at \(url) when their session was logged out")
@@ -122,8 +122,8 @@ package struct RevocationReport: Sendable {
             })
         html.table(["what else was answered", "", ""], otherAnswers)
         html.paragraph(
-            "Negative times are before the logout's answer. Unconfirmed are logouts after which an edge answered nothing, or 5xx, for so long that "
-                + "a late 2xx would not have been seen; they are in no row above.")
+            "Negative times are before the logout's answer. Unconfirmed are logouts after which an edge answered nothing, or 408, 429 or 5xx, for so long "
+                + "that a late 2xx would not have been seen; where none was seen they are in no row of the last 2xx.")
         return html.page(title: "Revocation on \(edges.count) edges", command: command)
     }
 

@@ -14,7 +14,7 @@ struct RevocationTally: Sendable {
         var openSockets = 0
         /// WebSockets that never opened, or had ended before their session was logged out.
         var refusedSockets = 0
-        /// Logouts after which the edge judged nothing (said nothing, or 5xx) for so long that a late 2xx would not have been seen.
+        /// Logouts after which the edge judged nothing (said nothing, or 408, 429 or 5xx) for so long that a late 2xx would not have been seen.
         var unconfirmed = 0
         var errors: [String: Int] = [:]
         var refusals: [String: Int] = [:]
