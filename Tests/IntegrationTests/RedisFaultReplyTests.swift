@@ -121,13 +121,15 @@ struct RedisFaultReplyTests {
         try await withRedisServer { redis in
             let relay = try RedisRelay(to: redis.port)
             defer { relay.stop() }
-            try await RedisFaultWorld.run(port: relay.port) { world in
+            // One loop, so that a true answer tells that its connection is there for the next reply.
+            try await RedisFaultWorld.run(port: relay.port, workers: 1) { world in
                 for reply in ["-MOVED 1 127.0.0.1:1\r\n", "-ASK 1 ?:1\r\n", "$-1\r\n", "*-1\r\n", "$1\r\n1\r\n", "+OK\r\n", ":2\r\n", "*1\r\n:1\r\n"]
                 {
                     // One that no gateway remembers.
                     let fresh = try await world.sides[0].gateway.eventuallyLogin("tablet")
-                    relay.answer { $0.first == "SISMEMBER" ? reply : nil }
+                    // Counted from before: the answer to a request of the load may be what closes the connection.
                     let before = relay.answered
+                    relay.answer { $0.first == "SISMEMBER" ? reply : nil }
                     for side in world.sides {
                         let refused = try side.gateway.get("/", token: fresh.access)
                         #expect(refused.status == 503 && refused.code == "store_unavailable", "\(side.mode) \(reply) \(refused.start)")
