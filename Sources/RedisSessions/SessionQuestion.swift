@@ -21,7 +21,7 @@ final class SessionQuestion: RedisRequest {
     private var needsLease = true
     private var isUse = true
     private var tries = 0
-    /// The connection was closed under the question, once: an idle one may be, just as it is used again.
+    /// The connection was closed under the question or just before it left, once: an idle one may be, just as it is used again.
     private var wasLost = false
     /// Until then a lease that is about to be had is waited for; nil: there has been no need.
     private var patienceEnd: NIODeadline?
@@ -87,7 +87,7 @@ final class SessionQuestion: RedisRequest {
     override func redisCompleted(_ outcome: RedisOutcome) {
         guard let reference else { return }
         received += 1
-        if case .failure(.unavailable(wasSent: true)) = outcome, !wasLost {
+        if case .failure(.unavailable) = outcome, !wasLost {
             wasLost = true
             isRepeated = true
         }

@@ -168,6 +168,7 @@ extension FleetTests {
                     try await withLoad(load) {
                         var afterStart = 0, number = 0
                         while afterStart < 3 {
+                            try #require(starting.process.isRunning)
                             let victim = try fleet[number].begin("alice")
                             load.begin([victim.access])
                             if afterStart > 0 { try await load.pass([victim.access], after: .now) }

@@ -7,6 +7,8 @@ import Foundation
 package final class SentinelRedis: Sendable {
     /// Under which the Sentinels know the primary.
     package let name = "mymaster"
+    /// After so many milliseconds of silence the Sentinels call the primary down, where they have not been told another time.
+    package static let downAfter = 500
     /// The first one was the primary at the beginning.
     package let servers: [RedisServer]
     package let sentinels: [RedisSentinel]
@@ -83,6 +85,14 @@ package final class SentinelRedis: Sendable {
         }
     }
 
+    /// How long the primary has to be silent before a Sentinel calls it down.
+    package func setDownAfter(milliseconds: Int) throws {
+        for sentinel in sentinels {
+            let answer = try sentinel.command("SENTINEL", "SET", name, "down-after-milliseconds", "\(milliseconds)")
+            guard answer == .text("OK") else { throw NotInTime(description: "\(answer)") }
+        }
+    }
+
     /// Waits until all Sentinels name another primary than that one, and it is one.
     @discardableResult
     package func waitForFailover(from old: RedisServer) async throws -> RedisServer {
@@ -136,7 +146,7 @@ package final class RedisSentinel: Sendable {
             bind 127.0.0.1
             dir \(folder)
             sentinel monitor \(name) 127.0.0.1 \(primary) \(quorum)
-            sentinel down-after-milliseconds \(name) 500
+            sentinel down-after-milliseconds \(name) \(SentinelRedis.downAfter)
             sentinel failover-timeout \(name) 3000
             \(auth)
             """
