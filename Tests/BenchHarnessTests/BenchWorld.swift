@@ -21,6 +21,8 @@ final class ScriptedServer: Sendable {
         case reset
         /// Nothing until the other side closes.
         case silence
+        /// Nothing: every connection is ended, and nobody listens any more.
+        case goAway
     }
 
     private let server: FakeServer
@@ -28,6 +30,11 @@ final class ScriptedServer: Sendable {
 
     private final class Log: Sendable {
         let requests = Mutex<[HTTPMessage]>([])
+        let server = Mutex(Weak())
+    }
+
+    private struct Weak: Sendable {
+        weak var server: FakeServer?
     }
 
     /// - Parameter script: given the number of the request, from 1, and the request; may block its connection.
@@ -49,9 +56,13 @@ final class ScriptedServer: Sendable {
                     return
                 case .reset: return connection.reset()
                 case .silence: return connection.waitForEnd()
+                case .goAway:
+                    log.server.withLock { $0.server }?.stop()
+                    return
                 }
             }
         }
+        log.server.withLock { [server] in $0.server = server }
     }
 
     var port: Int { server.port }

@@ -233,10 +233,15 @@ struct RevocationTests {
         let folder = try temporaryFolder("during")
         defer { try? FileManager.default.removeItem(atPath: folder) }
         try "".write(toFile: "\(folder)/log", atomically: true, encoding: .utf8)
-        var plan = try fleet.plan(logouts: 10, sessions: 3, observation: 300)
-        plan.logout = .command("echo $PORTCULLIS_BENCH_SESSION >> \(folder)/log")
+        var plan = try fleet.plan(logouts: 10, sessions: 3, observation: 1000)
+        // From the sixth on, once it has been looked at what was there before.
+        plan.logout = .command(
+            "test $(wc -l < \(folder)/log) -lt 5 || until test -e \(folder)/before; do sleep 0.01; done; "
+                + "echo $PORTCULLIS_BENCH_SESSION >> \(folder)/log")
         // Would never end if those were not logged out while it runs.
-        plan.during = "cp \(folder)/log \(folder)/before; until test $(wc -l < \(folder)/log) -ge 8; do sleep 0.01; done"
+        plan.during =
+            "cp \(folder)/log \(folder)/copy; mv \(folder)/copy \(folder)/before; "
+            + "until test $(wc -l < \(folder)/log) -ge 8; do sleep 0.01; done"
         let json = try members(try await RevocationRun(plan).run())
         let during = try #require(json["during"] as? [String: Any])
         #expect(json["logouts"] as? Int == 10 && during["logouts"] as? Int == 3 && during["exit_code"] as? Int == 0)
@@ -275,20 +280,20 @@ struct RevocationTests {
         defer { closed.stop() }
         var plan = try closed.plan(logouts: 2)
         if case .admin(let dialer, _) = plan.source { plan.source = .admin(dialer, token: "wrong") }
-        plan.patience = 300_000_000
+        plan.patience = 1_000_000_000
         await #expect(throws: RevocationObstacle.noSession("status_401")) { try await RevocationRun(plan).run() }
 
         let hidden = try FakeFleet([.atOnce], letsIn: 404)
         defer { hidden.stop() }
         plan = try hidden.plan(logouts: 2)
-        plan.patience = 300_000_000
+        plan.patience = 1_000_000_000
         let url = plan.edges[0].target.shown
         await #expect(throws: RevocationObstacle.edgeRefuses(url: url, "status_404")) { try await RevocationRun(plan).run() }
 
         let mute = try FakeFleet([.atOnce], sockets: .ignored)
         defer { mute.stop() }
         plan = try mute.plan(logouts: 2, webSockets: true)
-        plan.patience = 500_000_000
+        plan.patience = 1_000_000_000
         let socket = plan.edges[0].target.shown
         await #expect(throws: RevocationObstacle.noWebSocket(url: socket)) { try await RevocationRun(plan).run() }
     }

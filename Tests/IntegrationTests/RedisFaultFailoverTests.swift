@@ -106,7 +106,9 @@ struct RedisFaultFailoverTests {
             try await eventually("it is a replica", within: .seconds(30)) {
                 try replica.command("INFO", "replication").text?.contains("master_link_status:up") == true
             }
-            try await RedisFaultWorld.run(store: "mode: cluster, command_timeout: 3s, addresses: [\"\(cluster.servers[0].address)\", \"\(replica.address)\"]") { world in
+            try await RedisFaultWorld.run(
+                store: "mode: cluster, command_timeout: 3s, addresses: [\"\(cluster.servers[0].address)\", \"\(replica.address)\"]"
+            ) { world in
                 let others = try others(than: victim, in: cluster, world.sides[0].gateway)
                 let loads = world.sides.flatMap { side in others.map { RequestLoad(port: side.gateway.port, connections: 1, token: $0) } }
                 do {

@@ -160,7 +160,6 @@ struct HandshakeTests {
         try await withRedisServer { redis in
             try await withRedisServer { other in
                 try await withClient(.local(redis.port)) { client in
-                    #expect(client.status.serverID == 0)
                     try await eventually("connected") { client.isConnected }
                     let first = client.status.serverID
                     try redis.command("CLIENT", "KILL", "TYPE", "normal")
@@ -292,8 +291,13 @@ struct HandshakeTests {
     @Test("a Redis that is full says so, and lets the client in when there is room")
     func maxclients() async throws {
         try await withRedisServer(["--maxclients", "1"]) { redis in
-            let guest = try redis.connect()
-            try guest("PING")
+            var guest = try redis.connect()
+            // The place may still be that of who has waited for Redis to be there.
+            try await eventually("the guest has the place") {
+                if try guest("PING") == .text("PONG") { return true }
+                guest = try redis.connect()
+                return false
+            }
             let told = Told()
             try await withClient(.local(redis.port), told: told) { client in
                 #expect(await client.outcome("PING") == unavailable)

@@ -44,6 +44,7 @@ struct HostileRedisTests {
         let server = try server(saying: text)
         defer { server.stop() }
         try await withClient(.local(server.port, commandTimeout: .milliseconds(200))) { client in
+            try await eventually("connected") { client.isConnected }
             #expect(await client.outcome("GET", "x") == .failure(.timedOut(wasSent: true)))
         }
     }

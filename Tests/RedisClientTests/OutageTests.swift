@@ -115,7 +115,7 @@ struct OutageTests {
             defer { relay.stop() }
             try await withClient(.local(relay.port, commandTimeout: .milliseconds(150))) { client in
                 try await eventually("connected") { client.isConnected }
-                relay.delay = .milliseconds(100)
+                relay.delay = .milliseconds(300)
                 for number in 0..<5 {
                     // Two delays, there and back, exceed the time.
                     try await eventually("connected") { client.isConnected }

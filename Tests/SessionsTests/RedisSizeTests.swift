@@ -139,15 +139,15 @@ struct RedisSizeTests {
             defer { relay.stop() }
             try await StoreWorld.run(on: redis, port: relay.port, staleness: .seconds(60)) { world in
                 let now = systemTime()
-                /// The fewest of some: the sweep's own come in between once a second. The first brings the script.
+                /// The median of some: once a second the sweep's own come in between, or are taken for one with it. The first brings the script.
                 func trips(_ body: (Int) async throws -> Void) async throws -> Int {
-                    var fewest = Int.max
+                    var counts: [Int] = []
                     for round in 0..<5 {
                         let before = relay.roundTrips
                         try await body(round)
-                        fewest = min(fewest, relay.roundTrips - before)
+                        counts.append(relay.roundTrips - before)
                     }
-                    return fewest
+                    return counts.sorted()[2]
                 }
                 let login = try await trips { try await world.login("s\($0)", at: now) }
                 let refresh = try await trips { _ = try await world.refresh("s\($0)", "first", to: "second", at: now) }

@@ -217,15 +217,15 @@ final class LoadLoop: LinkOwner {
         sweeping = eventLoop.assumeIsolated().scheduleTask(deadline: next) { self.sweep() }
     }
 
-    /// The time is over now; what was due before is still sent, and answers are waited for.
+    /// The time is over sooner than planned; what is due before is still sent, and answers are waited for.
     ///
-    /// - Parameter time: now, for all loops.
+    /// - Parameter time: the same for all loops, and far enough ahead for each to hear of it before.
     func end(at time: Int64) {
         end = time
         recorder.end(at: time)
         sweeping?.cancel()
         sweep()
-        if schedule != nil { tick() }
+        if schedule != nil { wake(at: time) }
     }
 
     /// Gives up what is under way and what waits.

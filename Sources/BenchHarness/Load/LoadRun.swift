@@ -33,6 +33,8 @@ package struct InterruptedInWarmup: Error {}
 package struct LoadRun: Sendable {
     /// Before the first request is due, so that every loop is there in time; nanoseconds.
     private static let preparation: Int64 = 20_000_000
+    /// Before the end of a run that is interrupted, so that every loop hears of it in time; nanoseconds.
+    private static let notice: Int64 = 50_000_000
 
     private enum Event { case second, interrupted, finished }
 
@@ -107,8 +109,9 @@ package struct LoadRun: Sendable {
         for await event in events {
             if event == .finished { break }
             if event == .interrupted {
-                end = min(end, BenchClock.now())
-                for loop in loops { try await loop.eventLoop.submit { [end] in loop.value.end(at: end) }.get() }
+                end = min(end, BenchClock.now() + Self.notice)
+                let told = loops.map { loop in loop.eventLoop.submit { [end] in loop.value.end(at: end) } }
+                for loop in told { try await loop.get() }
                 continue
             }
             if second == 0 { before = process?.usage() }
