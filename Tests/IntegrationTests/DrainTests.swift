@@ -21,7 +21,8 @@ struct DrainTests {
             let open = try HTTPConnection(port: gateway.port), idle = try HTTPConnection(port: gateway.port)
             #expect(try idle.get("/.well-known/jwks.json").status == 200)
             open.socket.write(HTTPConnection.head("GET", "/public", []))
-            try await eventually("the request is under way") { upstream.waiting == 1 }
+            // The upstream has begun its answer, and the gateway to pass it on.
+            try await eventually("the answer has begun") { upstream.waiting == 1 && open.socket.hasBytes }
             try await body(gateway, upstream, open, idle)
         }
     }

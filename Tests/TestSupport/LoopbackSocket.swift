@@ -94,6 +94,12 @@ package final class LoopbackSocket: Sendable {
         }
     }
 
+    /// Whether `read` would return at once with some bytes.
+    package var hasBytes: Bool {
+        var byte: UInt8 = 0
+        return recv(descriptor, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) == 1
+    }
+
     /// Writes everything; false when the other side is gone.
     @discardableResult
     package func write(_ bytes: [UInt8]) -> Bool {
