@@ -96,10 +96,14 @@ package final class SentinelRedis: Sendable {
     /// Waits until all Sentinels name another primary than that one, and it is one.
     @discardableResult
     package func waitForFailover(from old: RedisServer) async throws -> RedisServer {
+        var new: RedisServer?
+        // Sentinels end their servers' connections as they change them, also that of who asks.
         try await eventually("failover", within: .seconds(90)) {
-            try sentinels.allSatisfy { try $0.primaryPort(name) != old.port } && primary() != nil
+            guard try sentinels.allSatisfy({ try $0.primaryPort(name) != old.port }) else { return false }
+            new = try primary()
+            return new != nil
         }
-        return try primary() ?? old
+        return new ?? old
     }
 
     /// Waits until each Sentinel sees a primary that is well, replicas in sync with it, and all others.
