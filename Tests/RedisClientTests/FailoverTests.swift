@@ -61,8 +61,7 @@ struct FailoverTests {
                 old.kill()
                 let new = try await redis.waitForFailover(from: old)
                 let named = ContinuousClock.now
-                let id = try new.serverID()
-                try await eventually("the new one is used") { try await connections.serverID("set") == id }
+                try await eventually("the new one is used") { try await connections.serverID("set") == new.serverID() }
                 #expect(ContinuousClock.now - named < .seconds(1))
                 // Empty, and as a primary, the others might take that from it, and be named next: what Redis warns of.
                 try await old.restart(asReplicaOf: new)
@@ -85,8 +84,7 @@ struct FailoverTests {
                 let old = try #require(try redis.primary())
                 try await redis.failOver()
                 let new = try await redis.waitForFailover(from: old)
-                let id = try new.serverID()
-                try await eventually("the new one is used") { try await connections.serverID("set") == id }
+                try await eventually("the new one is used") { try await connections.serverID("set") == new.serverID() }
                 // The Sentinels take their time to make a replica of the old one.
                 try await redis.waitUntilWhole()
                 let before = writer.confirmed.count
