@@ -98,11 +98,12 @@ struct ClosedLoopTests {
         "where nobody listens, not one request can be sent, and nobody waits for the end of the time",
         arguments: [LoadPlan.Pace.rate(50), .connections(2)])
     func refused(pace: LoadPlan.Pace) async throws {
-        let port = try freePort()
+        let nobody = try LoopbackSocket.deaf()
+        defer { nobody.shutdown() }
         let clock = ContinuousClock()
         let begun = clock.now
         await #expect {
-            try await LoadPlan.simple(port, pace, duration: 60_000).report()
+            try await LoadPlan.simple(nobody.port, pace, duration: 60_000).report()
         } throws: { ($0 as? NothingSent)?.reason == .refused }
         #expect(clock.now - begun < .seconds(30))
     }

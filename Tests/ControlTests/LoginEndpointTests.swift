@@ -122,8 +122,9 @@ struct LoginEndpointTests {
 
     @Test("of an endpoint that is not there is 502, and works as soon as it is")
     func absent() async throws {
-        let port = try freePort()
-        try await ControlWorld.run({ $0.login = .endpoint(LoginEndpoint(url: "http://127.0.0.1:\(port)/", authorities: [])) }) { world in
+        let nobody = try LoopbackSocket.deaf()
+        defer { nobody.shutdown() }
+        try await ControlWorld.run({ $0.login = .endpoint(LoginEndpoint(url: "http://127.0.0.1:\(nobody.port)/", authorities: [])) }) { world in
             let reply = try await world.call(.POST, "/auth/login", json: Self.body("alice", "password of alice"))
             #expect(reply.status == 502 && reply.code == "upstream_refused")
             let endpoint = try FakeLoginEndpoint()

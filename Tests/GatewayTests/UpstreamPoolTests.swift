@@ -149,7 +149,9 @@ struct UpstreamPoolTests {
 
     @Test("A connection that could not be made takes no place")
     func refused() async throws {
-        try await PoolWorld.run([try freePort()], { $0.maxConnections = 1 }) { world in
+        let nobody = try LoopbackSocket.deaf()
+        defer { nobody.shutdown() }
+        try await PoolWorld.run([nobody.port], { $0.maxConnections = 1 }) { world in
             for _ in 0..<3 { try await world.exchange() }
             #expect(try await world.statuses == ["502", "502", "502"])
             #expect(try await world.on { $0.plan.budgets[0].hasRoom })

@@ -27,7 +27,9 @@ struct AttackSessionAPITests {
 
     @Test("more half-sent logins than it has connections stop neither a logout nor a login", .enabled(if: descriptorLimit >= 4000))
     func halfSentLogins() async throws {
-        try await withEchoGateway(.memory) { gateway in
+        try await withEchoGateway(.memory) {
+            $0["limits"] = "{head_timeout: 60s}"
+        } _: { gateway in
             let login = try gateway.login()
             let count = 1100
             let clients = try (0..<count).map { _ in try Self.halfLogin(gateway.port) }

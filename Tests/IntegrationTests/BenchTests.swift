@@ -137,8 +137,9 @@ struct BenchTests {
     func unavailable() async throws {
         let folder = try temporaryFolder("bench")
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        let port = try freePort()
-        let run = ["run", "--url", "http://127.0.0.1:\(port)/", "--connections", "2", "--duration", "60s"]
+        let nobody = try LoopbackSocket.deaf()
+        defer { nobody.shutdown() }
+        let run = ["run", "--url", "http://127.0.0.1:\(nobody.port)/", "--connections", "2", "--duration", "60s"]
         for (more, word) in [
             ([], "refused"), (["--pid", "999999999"], "999999999"), (["--token-file", "\(folder)/none"], "\(folder)/none"),
             (["--json", "\(folder)/no/folder"], "\(folder)/no/folder"), (["--html", folder], folder),

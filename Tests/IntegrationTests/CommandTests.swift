@@ -131,7 +131,9 @@ struct CommandTests {
             let nameless = try await sessions(["list", " alice"], target)
             #expect(nameless.exitCode == 69 && nameless.errors.contains("it answered 400 bad_request: "), "\(nameless)")
             #expect(nameless.errors.split(separator: "\n").count == 1)
-            let nobody = try await sessions(["list", "alice"], ["--admin", "http://127.0.0.1:\(try freePort())"] + target.suffix(2))
+            let deaf = try LoopbackSocket.deaf()
+            defer { deaf.shutdown() }
+            let nobody = try await sessions(["list", "alice"], ["--admin", "http://127.0.0.1:\(deaf.port)"] + target.suffix(2))
             #expect(nobody.exitCode == 69 && nobody.errors.hasSuffix(" cannot be reached: Connection refused\n"), "\(nobody)")
             #expect(nobody.errors.split(separator: "\n").count == 1)
         }

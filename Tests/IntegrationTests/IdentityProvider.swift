@@ -27,7 +27,7 @@ struct IdentityProvider {
 
     private static func sign(_ claims: [String: Any], type: String, issuedIn: Int) throws -> String {
         let now = Int(Date().timeIntervalSince1970)
-        let all = claims.merging(["iss": "https://idp.example", "aud": "gate", "iat": now + issuedIn, "exp": now + 120]) { $1 }
+        let all = claims.merging(["iss": "https://idp.example", "aud": "gate", "iat": now + issuedIn, "exp": now + 600]) { $1 }
         let parts = [["alg": "HS256", "typ": type], all].map { base64url((try? JSONSerialization.data(withJSONObject: $0)) ?? Data()) }
         let input = parts.joined(separator: ".")
         let folder = try temporaryFolder("signature")

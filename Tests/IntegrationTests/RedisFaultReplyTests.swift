@@ -101,7 +101,7 @@ struct RedisFaultReplyTests {
     func full() async throws {
         try await withRedisServer { redis in
             // A lease that is lost while Redis is full is not had again before it is not.
-            try await RedisFaultWorld.run(port: redis.port, store: "command_timeout: 3s") { world in
+            try await RedisFaultWorld.run(port: redis.port, store: "command_timeout: 3s", staleness: "3s") { world in
                 let leaving = try await world.sides[0].gateway.eventuallyLogin("tablet")
                 try redis.command("CONFIG", "SET", "maxmemory", "1")
                 for side in world.sides {
@@ -109,7 +109,7 @@ struct RedisFaultReplyTests {
                     #expect(login.status == 503 && login.code == "store_unavailable" && login["Set-Cookie"].isEmpty)
                 }
                 // For longer than an answer is remembered.
-                for side in world.sides { try await side.active.more(500, 200) }
+                for side in world.sides { try await side.active.more(1500, 200) }
                 try await eventually("logged out") { try world.sides[1].gateway.call("POST", "/auth/logout", token: leaving.access).status == 204 }
                 for side in world.sides { #expect(try side.gateway.get("/", token: leaving.access).code == "session_revoked") }
                 try redis.command("CONFIG", "SET", "maxmemory", "0")

@@ -10,7 +10,9 @@ struct RetryTests {
     func refusedEndpoint() async throws {
         let upstream = try ScriptedUpstream { _, _ in .answer }
         defer { upstream.stop() }
-        try await withGateway(GatewaySetup(endpoints: [freePort(), upstream.port])) { gateway in
+        let nobody = try LoopbackSocket.deaf()
+        defer { nobody.shutdown() }
+        try await withGateway(GatewaySetup(endpoints: [nobody.port, upstream.port])) { gateway in
             for _ in 0..<6 {
                 let answer = try gateway.call("POST", "/public", json: "{\"a\":1}")
                 #expect(answer.status == 200 && answer.text == "7", "\(answer.start) \(answer.text)")
@@ -23,7 +25,9 @@ struct RetryTests {
     func noRetries() async throws {
         let upstream = try ScriptedUpstream { _, _ in .answer }
         defer { upstream.stop() }
-        try await withGateway(GatewaySetup(endpoints: [freePort(), upstream.port], "retries: 0")) { gateway in
+        let nobody = try LoopbackSocket.deaf()
+        defer { nobody.shutdown() }
+        try await withGateway(GatewaySetup(endpoints: [nobody.port, upstream.port], "retries: 0")) { gateway in
             let answers = try (0..<6).map { _ in try gateway.get("/public") }
             #expect(answers.map(\.status).sorted() == [200, 200, 200, 502, 502, 502])
             #expect(Set(answers.compactMap(\.code)) == ["upstream_refused"])

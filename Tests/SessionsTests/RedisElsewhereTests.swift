@@ -35,7 +35,7 @@ struct RedisElsewhereTests {
         "makes all connections follow the first one, and no logout and no login counts that one of them alone has heard of",
         arguments: Connection.allCases)
     func alone(_ first: Connection) async throws {
-        try await withRedisServer { old in
+        try await withRedisServer(["--repl-diskless-sync-delay", "0"]) { old in
             try await withRedisServer { new in
                 let relay = try TCPRelay(to: old.port)
                 defer { relay.stop() }

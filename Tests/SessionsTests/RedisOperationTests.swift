@@ -137,7 +137,7 @@ struct RedisOperationTests {
 
     @Test("reports an ending only when as many replicas have it as were asked for, also when it is repeated or asked of another gateway")
     func replicas() async throws {
-        try await withRedisServer { redis in
+        try await withRedisServer(["--repl-diskless-sync-delay", "0"]) { redis in
             try await withRedisServer(["--replicaof", "127.0.0.1 \(redis.port)"]) { replica in
                 try await eventually("the replica follows") { try redis.command("INFO", "replication").text?.contains("state=online") == true }
                 // Half of this is waited for replicas.

@@ -100,7 +100,8 @@ package final class ChildProcess: Sendable {
     }
 }
 
-/// `posix_spawn` with nothing inherited: no low descriptor above the standard three (ours are all close-on-exec, others' may not be), no blocked or ignored signal.
+/// `posix_spawn` with nothing inherited: no descriptor that a test may have above the standard three (ours are all close-on-exec, others' may not be), and
+/// no blocked or ignored signal.
 private func spawn(
     _ program: String, _ arguments: [String], input: Int32, output: Int32, errors: Int32, temporary: String? = nil
 ) throws -> pid_t {
@@ -110,7 +111,7 @@ private func spawn(
     posix_spawn_file_actions_adddup2(&actions, input, 0)
     posix_spawn_file_actions_adddup2(&actions, output, 1)
     posix_spawn_file_actions_adddup2(&actions, errors, 2)
-    for descriptor in Int32(3)..<256 { posix_spawn_file_actions_addclose(&actions, descriptor) }
+    for descriptor in Int32(3)..<4096 { posix_spawn_file_actions_addclose(&actions, descriptor) }
 
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)

@@ -63,6 +63,17 @@ package final class LoopbackSocket: Sendable {
         return socket
     }
 
+    /// Bound to a port and not listening: as long as it lives, who connects is refused, and nobody else is given the port.
+    package static func deaf() throws -> LoopbackSocket {
+        let socket = LoopbackSocket(descriptor: try make())
+        var address = address(0)
+        let bound = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(socket.descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+        }
+        guard bound == 0 else { throw SocketError(call: "bind") }
+        return socket
+    }
+
     /// The port that the socket is bound to.
     package var port: Int {
         var address = sockaddr_in()
