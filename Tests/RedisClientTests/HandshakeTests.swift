@@ -160,6 +160,9 @@ struct HandshakeTests {
         try await withRedisServer { redis in
             try await withRedisServer { other in
                 try await withClient(.local(redis.port)) { client in
+                    let idle = RedisClient(eventLoop: client.eventLoop, configuration: .local(redis.port), logger: Told().logger)
+                    #expect(idle.status.serverID == 0, "none before the first connection")
+                    try await idle.close().get()
                     try await eventually("connected") { client.isConnected }
                     let first = client.status.serverID
                     try redis.command("CLIENT", "KILL", "TYPE", "normal")

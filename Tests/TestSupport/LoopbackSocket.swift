@@ -54,11 +54,7 @@ package final class LoopbackSocket: Sendable {
         let socket = LoopbackSocket(descriptor: try make())
         var one: Int32 = 1
         setsockopt(socket.descriptor, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
-        var address = address(port)
-        let bound = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(socket.descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
-        }
-        guard bound == 0 else { throw SocketError(call: "bind") }
+        try socket.bind(to: port)
         guard listen(socket.descriptor, 128) == 0 else { throw SocketError(call: "listen") }
         return socket
     }
@@ -66,12 +62,16 @@ package final class LoopbackSocket: Sendable {
     /// Bound to a port and not listening: as long as it lives, who connects is refused, and nobody else is given the port.
     package static func deaf() throws -> LoopbackSocket {
         let socket = LoopbackSocket(descriptor: try make())
-        var address = address(0)
+        try socket.bind(to: 0)
+        return socket
+    }
+
+    private func bind(to port: Int) throws {
+        var address = Self.address(port)
         let bound = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(socket.descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { Foundation.bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
         }
         guard bound == 0 else { throw SocketError(call: "bind") }
-        return socket
     }
 
     /// The port that the socket is bound to.
